@@ -1,0 +1,1 @@
+"""Prefect flows: train, embed, index, concepts, maps, evaluate, and refresh, which is all of them."""

@@ -1,0 +1,141 @@
+"""The few types every room shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from latentstore.errors import ConfigInvalid, InputError, NotFinite, ShapeMismatch
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Array: TypeAlias = np.ndarray[Any, Any]  # shapes and dtypes are stated by jaxtyping: Float32[Array, "n d"]
+ItemId: TypeAlias = str
+
+Metric = Literal["l2", "cosine", "ip"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+def check_metric(metric: str) -> Metric:
+    """Return `metric` if it is one of l2, cosine, ip; else raise `ConfigInvalid`."""
+    for known in METRICS:
+        if metric == known:
+            return known
+    raise ConfigInvalid(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+
+
+def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors") -> Array:
+    """Check arrays at the door: shape, dtype, finiteness.
+
+    Args:
+        vectors: Anything NumPy can read, shape (d,) or (n, d), real numbers.
+        dim: The width d of the space.
+        metric: Under "cosine" a zero vector has no direction and is refused.
+        what: How the message calls the array.
+
+    Returns:
+        The same numbers, float32, C-contiguous, shape as given; not copied when nothing has to change.
+
+    Raises:
+        ShapeMismatch: Another width, or not one- or two-dimensional.
+        NotFinite: NaN, infinity (also from overflow of float32), or a zero vector under cosine.
+        InputError: Not numbers.
+    """
+    try:
+        given = np.asarray(vectors)
+    except ValueError as error:
+        raise ShapeMismatch(f"{what} have rows of different lengths; pass shape (n, {dim})") from error
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"{what} have dtype {given.dtype}; pass real numbers (float32)")
+    if given.ndim not in (1, 2) or given.shape[-1] != dim:
+        raise ShapeMismatch(f"{what} have shape {given.shape}; this space needs ({dim},) or (n, {dim})")
+    with np.errstate(over="ignore"):
+        checked = np.ascontiguousarray(given, dtype=np.float32)
+    rows = checked.reshape(-1, dim)
+    # One pass: a row's sum of squares is finite unless an entry is not (or overflows float32 when squared,
+    # which no metric could use either).
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("nd,nd->n", rows, rows)
+    if not np.isfinite(squares).all():
+        row = int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise NotFinite(f"{what} row {row} contains NaN, infinity or numbers beyond float32; remove or repair that row")
+    if metric == "cosine" and rows.size and not squares.all():
+        row = int(np.flatnonzero(squares == 0)[0])
+        raise NotFinite(f"{what} row {row} is the zero vector, which has no direction under cosine; use l2 or drop it")
+    return checked
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The result of a k-nearest search: shape (k,) for one query, (n, k) for a batch.
+
+    Attributes:
+        ids: Item ids, dtype object; None where fewer than k rows matched.
+        rows: Row numbers, int64; −1 where missing.
+        distances: float32, ascending; NaN where missing. L2 is Euclidean (not squared), cosine is 1 − cos.
+            Under "ip" these are similarities, descending, and `similarities` is the name to use.
+        metric: The space's metric.
+        version: The snapshot that answered.
+        columns: Metadata of the hits, flattened to (n·k) rows, when asked for.
+    """
+
+    ids: Array
+    rows: Array
+    distances: Array
+    metric: Metric
+    version: int
+    columns: pa.Table | None = field(default=None, repr=False)
+
+    @property
+    def similarities(self) -> Array:
+        """Similarities, larger is nearer: inner product under ip, cosine under cosine."""
+        if self.metric == "l2":
+            raise ConfigInvalid("an l2 space has distances, not similarities; use .distances")
+        return self.distances if self.metric == "ip" else 1 - self.distances
+
+    @property
+    def shortfall(self) -> Array | int:
+        """How many of the k asked for are missing because fewer rows match: an int, or shape (n,) for a batch."""
+        missing = (self.rows < 0).sum(axis=-1)
+        return int(missing) if self.rows.ndim == 1 else missing
+
+    def __len__(self) -> int:
+        """Hits of a single query, or queries of a batch."""
+        return int((self.rows >= 0).sum()) if self.rows.ndim == 1 else len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        """(id, distance) of each hit of a single query."""
+        if self.rows.ndim != 1:
+            raise InputError("a batch has no single list of hits; iterate over .ids and .distances")
+        for i in range(len(self)):
+            yield self.ids[i], float(self.distances[i])
+
+    def to_arrow(self) -> pa.Table:
+        """A table of one row per hit: query, rank, id, row, distance (or similarity), and the columns asked for."""
+        import pyarrow as pa
+
+        rows = np.atleast_2d(self.rows)
+        found = rows.ravel() >= 0
+        n, k = rows.shape
+        table = pa.table(
+            {
+                "query": np.repeat(np.arange(n), k)[found],
+                "rank": np.tile(np.arange(k), n)[found],
+                "id": pa.array(self.ids.ravel()[found], pa.string()),
+                "row": rows.ravel()[found],
+                "similarity" if self.metric == "ip" else "distance": self.distances.ravel()[found],
+            }
+        )
+        if self.columns is not None:
+            for name in self.columns.column_names:
+                table = table.append_column(name, self.columns[name])
+        return table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a pandas DataFrame (needs the extra `pandas`)."""
+        return self.to_arrow().to_pandas()
