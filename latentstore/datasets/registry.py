@@ -1,0 +1,51 @@
+"""Datasets by name: `open_dataset` checks the name and the options before anything is read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from latentstore.datasets.base import JSON, Dataset
+from latentstore.datasets.fashion_mnist import open_fashion_mnist
+from latentstore.errors import ConfigInvalid, suggest
+
+_OPENERS: dict[str, Callable[..., Dataset]] = {
+    "fashion_mnist": open_fashion_mnist,
+}
+
+
+def dataset_names() -> list[str]:
+    """The names `open_dataset` knows."""
+    return [*_OPENERS]
+
+
+def open_dataset(name: str, **options: JSON) -> Dataset:
+    """Open a dataset by name.
+
+    Args:
+        name: One of `dataset_names()`.
+        **options: The dataset's own options, see its `open_…` function; JSON values, so that TOML can state them.
+
+    Returns:
+        The dataset; `open_dataset(**dataset.source)` opens it again.
+
+    Raises:
+        ConfigInvalid: Unknown name or option, or an impossible value.
+        InputError: No items, duplicate ids, images of different shapes, an image that cannot be read.
+        ChecksumMismatch: Files that are damaged or not the ones they claim to be.
+    """
+    opener = _OPENERS.get(name)
+    if opener is None:
+        raise ConfigInvalid(f"unknown dataset {name!r}; {suggest(name, dataset_names())}")
+    _check_options(name, opener, options)
+    return opener(**options)
+
+
+def _check_options(name: str, opener: Callable[..., Dataset], options: dict[str, JSON]) -> None:
+    parameters = inspect.signature(opener).parameters
+    for option in options:
+        if option not in parameters:
+            raise ConfigInvalid(f"dataset {name!r} has no option {option!r}; {suggest(option, parameters)}")
+    for option, parameter in parameters.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise ConfigInvalid(f"dataset {name!r} needs the option {option!r}; add {option}=…")
