@@ -1,0 +1,72 @@
+"""Exact search against a float64 oracle, for every metric, with and without a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentstore.index import exact_search
+from latentstore.types import METRICS
+
+
+def oracle(vectors, queries, k, metric, allowed=None):
+    x, q = vectors.astype(np.float64), queries.astype(np.float64)
+    if metric == "l2":
+        measured = np.sqrt(((q[:, None] - x[None]) ** 2).sum(-1))
+    elif metric == "ip":
+        measured = -(q @ x.T)
+    else:
+        measured = 1 - (q @ x.T) / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(x, axis=1)
+    if allowed is not None:
+        measured[:, ~allowed] = np.inf
+    order = np.argsort(measured, axis=1, kind="stable")[:, :k]
+    distances = np.take_along_axis(measured, order, 1)
+    return order, -distances if metric == "ip" else distances
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    # Off-centre on purpose: |x|² + |q|² − 2xq loses digits there, and a search that trusted it would swap neighbours.
+    return np.random.default_rng(0).normal(5, 1, size=(3000, 17)).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("m", [1, 200])
+def test_equals_the_oracle(vectors, metric, m):
+    queries = np.random.default_rng(1).normal(5, 1, size=(m, 17)).astype(np.float32)
+    positions, distances = exact_search(vectors, queries, 10, metric)
+    expected, expected_distances = oracle(vectors, queries, 10, metric)
+    assert np.array_equal(positions, expected)
+    assert np.allclose(distances, expected_distances, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_mask_hides_and_nothing_is_padded_with_junk(vectors, metric):
+    queries = vectors[:3]
+    allowed = np.zeros(len(vectors), bool)
+    allowed[[5, 700, 2999]] = True
+    positions, distances = exact_search(vectors, queries, 5, metric, allowed=allowed)
+    expected, _ = oracle(vectors, queries, 3, metric, allowed)
+    assert np.array_equal(positions[:, :3], expected)
+    assert (positions[:, 3:] == -1).all()
+    assert np.isnan(distances[:, 3:]).all()
+
+
+def test_an_item_is_its_own_nearest_at_distance_zero(vectors):
+    for metric in ("l2", "cosine"):
+        positions, distances = exact_search(vectors, vectors[:50], 1, metric)
+        assert np.array_equal(positions[:, 0], np.arange(50))
+        assert (distances[:, 0] <= 1e-6).all()
+
+
+def test_more_than_one_block_gives_what_one_block_gives(monkeypatch, vectors):
+    whole = exact_search(vectors, vectors[:20], 10, "l2")
+    monkeypatch.setattr("latentstore.index.exact.CHUNK", 100)
+    parts = exact_search(vectors, vectors[:20], 10, "l2")
+    assert np.array_equal(whole[0], parts[0])
+
+
+def test_equal_distances_go_to_the_smaller_position():
+    vectors = np.ones((8, 3), np.float32)
+    positions, _ = exact_search(vectors, vectors[:1], 4, "l2")
+    assert positions.tolist() == [[0, 1, 2, 3]]
