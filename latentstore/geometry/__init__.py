@@ -1,0 +1,31 @@
+"""Pure NumPy/SciPy maths of a latent space: no files, no torch.
+
+Functions take arrays that were checked at the door (`latentstore.types.check_vectors`) and compute in float64.
+"""
+
+from latentstore.geometry.attributes import AttributeVector, logistic, mean_difference
+from latentstore.geometry.centroids import Centroids, centroids
+from latentstore.geometry.metrics import normalise, pairwise_distances, pairwise_similarities
+from latentstore.geometry.paths import lerp, slerp
+from latentstore.geometry.realism import RealismScale, kth_distances
+from latentstore.geometry.sampling import Mixture, fit_gaussian, fit_mixture
+from latentstore.geometry.scores import auc
+
+__all__ = [
+    "AttributeVector",
+    "Centroids",
+    "Mixture",
+    "RealismScale",
+    "auc",
+    "centroids",
+    "fit_gaussian",
+    "fit_mixture",
+    "kth_distances",
+    "lerp",
+    "logistic",
+    "mean_difference",
+    "normalise",
+    "pairwise_distances",
+    "pairwise_similarities",
+    "slerp",
+]
