@@ -1,0 +1,262 @@
+"""One TOML file describes one published space; this module checks it whole before anything runs.
+
+    store = "fashion.store"          # relative paths are meant from the file's own folder
+    space = "fashion"
+
+    [dataset]
+    name = "fashion_mnist"           # further keys are options of that dataset
+
+    [encoder]
+    kind = "autoencoder"             # further keys are options of that kind of encoder
+    dim = 32
+
+Every section but `[dataset]` may be left out; `flows/recipes/` has complete, commented files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveInt,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from flows.problems import describe
+from latentstore.errors import ConfigInvalid, UnknownEncoder
+from latentstore.types import Metric
+
+
+def _from_file(path: Path, context: ValidationInfo) -> Path:
+    """Read a relative path from the folder of the TOML file, wherever the command was typed."""
+    folder: Path = (context.context or {}).get("folder", Path())
+    return (folder / path.expanduser()).absolute()
+
+
+FilePath = Annotated[Path, AfterValidator(_from_file)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and without room for misspelt keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class OpenSection(Section):
+    """A table whose further keys belong to the room it names, which checks them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that this module does not know itself."""
+        return dict(self.model_extra or {})
+
+
+# Options of datasets that are files or folders; relative ones are meant from the TOML file's folder.
+PATH_OPTIONS = ("folder", "file", "path", "root", "sidecar")
+
+
+class DatasetSection(OpenSection):
+    """Where the items come from: `latentstore.datasets.open_dataset(name, **options)`."""
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
+        if not isinstance(given, dict):
+            return given
+        paths = {
+            key: str(_from_file(Path(given[key]), context)) for key in PATH_OPTIONS if isinstance(given.get(key), str)
+        }
+        return {**given, **paths}
+
+
+class SplitSection(Section):
+    """Which items train the encoder and which ones test it.
+
+    With `column` in the metadata, its values `train` and `test` decide. Without, a fixed `test_fraction` of the items
+    is drawn by a hash of the id, so an item never changes sides while the dataset grows.
+    """
+
+    column: str = "split"
+    train: str = "train"
+    test: str = "test"
+    test_fraction: Fraction = 0.1
+
+
+class EncoderSection(OpenSection):
+    """How items become latents: `latentstore.encoders.train(kind, items, dim=…, seed=…, **options)`.
+
+    `retrain` says when another encoder is trained: "recipe" only when this section or the dataset's options change, so
+    that new items are embedded beside the old ones; "data" also when training items change, which embeds all again.
+    """
+
+    kind: str
+    dim: PositiveInt
+    seed: Seed = 0
+    retrain: Literal["recipe", "data"] = "recipe"
+
+
+class EmbedSection(Section):
+    """`shard_items` are encoded and made durable at a time: what a killed run can lose."""
+
+    shard_items: PositiveInt = 10_000
+
+
+class IndexSection(Section):
+    """The search structure: "auto" chooses by size."""
+
+    kind: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
+
+
+class AttributeSection(Section):
+    """An attribute vector from two groups of items, each chosen by a `where` predicate."""
+
+    positive: str
+    negative: str
+    method: Literal["mean_difference", "logistic"] = "mean_difference"
+    seed: Seed = 0
+
+
+class ConceptsSection(Section):
+    """Columns whose labels get centroids, and attribute vectors by name."""
+
+    centroids: tuple[str, ...] = ()
+    attributes: dict[Identifier, AttributeSection] = {}
+
+
+class MapSection(Section):
+    """A projection to two dimensions. `method` is the map's own name unless it says otherwise."""
+
+    method: Literal["pca", "umap"] | None = None
+    seed: Seed = 0
+
+
+class EvaluateSection(Section):
+    """How many items the slower measures look at: `queries` for index recall, `map_items` for map quality."""
+
+    queries: PositiveInt = 1_000
+    map_items: PositiveInt = 5_000
+    seed: Seed = 0
+
+
+class LimitSection(Section):
+    """What a metric may be, and how far it may move from what serves now. All in the metric's own unit."""
+
+    min: float | None = None
+    max: float | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    max_rise: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> LimitSection:
+        if not self.model_fields_set:
+            raise ValueError("a gate needs at least one of min, max, max_drop, max_rise")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}: no value can pass")
+        return self
+
+
+class GateSection(Section):
+    """`tag` moves to the new version only if every metric keeps within its limit."""
+
+    tag: Identifier = "production"
+    metrics: dict[str, LimitSection] = {}
+
+
+class Config(Section):
+    """One file: everything `refresh` does for one space."""
+
+    store: FilePath
+    space: Identifier
+    metric: Metric = "l2"
+    dataset: DatasetSection
+    split: SplitSection = SplitSection()
+    encoder: EncoderSection | None = None
+    embed: EmbedSection = EmbedSection()
+    index: IndexSection = IndexSection()
+    concepts: ConceptsSection = ConceptsSection()
+    maps: dict[Identifier, MapSection] = {}
+    evaluate: EvaluateSection = EvaluateSection()
+    gate: GateSection = GateSection()
+    _where: str = PrivateAttr("configuration")
+
+    @contextmanager
+    def blame(self, section: str) -> Iterator[None]:
+        """Name file and section in the message of what a room refuses meanwhile."""
+        try:
+            yield
+        except (ConfigInvalid, UnknownEncoder) as error:
+            raise ConfigInvalid(f"{self._where}: [{section}] {error}") from error
+
+    @model_validator(mode="after")
+    def _maps_have_methods(self) -> Config:
+        for name, section in self.maps.items():
+            if section.method is None and name not in ("pca", "umap"):
+                raise ValueError(f"map {name!r} needs a method: pca or umap")
+        return self
+
+
+def load_config(path: Path | str, *, store: Path | None = None) -> Config:
+    """Read and check a TOML file.
+
+    Args:
+        path: The file.
+        store: Write to this folder instead of the one the file names.
+
+    Raises:
+        ConfigInvalid: No such file, not TOML, an unknown key, or an impossible value. The message names the file, the
+            key with its section, and the nearest known key.
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigInvalid(f"no configuration file {path}; see flows/recipes for complete ones") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigInvalid(f"{path} cannot be read as TOML: {error}; repair the file") from error
+    if store is not None:
+        document["store"] = str(store.absolute())
+    return parse_config(document, folder=path.parent, where=str(path))
+
+
+def parse_config(document: Mapping[str, Any], *, folder: Path | None = None, where: str = "configuration") -> Config:
+    """Check a configuration given as a mapping; relative paths are meant from `folder` (default: here).
+
+    Raises:
+        ConfigInvalid: As `load_config`.
+    """
+    try:
+        # Through JSON, so that strict checking (no "32" for 32) still takes lists for tuples and text for paths.
+        text = json.dumps(document, default=str)
+        config = Config.model_validate_json(text, strict=True, context={"folder": folder or Path()})
+    except ValidationError as error:
+        raise ConfigInvalid(f"{where}: {describe(error, Config)}") from error
+    config._where = where
+    return config
+
+
+def digest(*parts: JsonValue) -> str:
+    """A stable name for parameters: 16 hex digits of the sha256 of their canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
