@@ -1,0 +1,29 @@
+"""Encoders: pca, autoencoder, vae. The only home of torch.
+
+A later kind is one file with a `@register`ed `Model` and a line here.
+"""
+
+from latentstore.encoders.autoencoder import Autoencoder
+from latentstore.encoders.base import MODELS, Encoder, Model, register
+from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
+from latentstore.encoders.pca import PCA
+from latentstore.encoders.train import Progress
+from latentstore.encoders.training import TrainingRecord, train, training_options
+from latentstore.encoders.vae import VAE
+
+__all__ = [
+    "MODELS",
+    "PCA",
+    "VAE",
+    "Autoencoder",
+    "Encoder",
+    "Model",
+    "Progress",
+    "TrainingRecord",
+    "load_encoder",
+    "read_card",
+    "register",
+    "save_encoder",
+    "train",
+    "training_options",
+]

@@ -1,0 +1,85 @@
+"""Hyper-parameters: frozen dataclasses whose fields carry their bounds, checked once at the door.
+
+The same check reads what a caller typed, what a configuration file says and what a spec.json of unknown origin claims.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from latentstore.errors import ConfigInvalid, suggest
+
+T = TypeVar("T")
+
+
+def number(default: float, low: float, high: float) -> Any:
+    """A field that takes a number of [low, high]; an int default means whole numbers only."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high})
+
+
+def integers(default: tuple[int, ...], low: int, high: int, most: int) -> Any:
+    """A field that takes at most `most` whole numbers of [low, high]."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "most": most})
+
+
+def choice(default: str, *others: str) -> Any:
+    """A field that takes one of these words."""
+    return dataclasses.field(default=default, metadata={"choices": (default, *others)})
+
+
+def option_names(*types: type) -> list[str]:
+    """The names of the fields of these option classes."""
+    return [field.name for options in types for field in dataclasses.fields(options)]
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], *, what: str) -> None:
+    """Raise `ConfigInvalid` naming the first option that is not known."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise ConfigInvalid(f"unknown option {name!r} of {what}; {suggest(name, known)}")
+
+
+def read_options(options: type[T], given: Mapping[str, Any], *, what: str) -> T:
+    """Build an options object from names and values.
+
+    Args:
+        options: A dataclass whose fields were made by `number`, `integers`, `choice` or have a bool default.
+        given: Values by name; what is missing keeps its default. Lists stand for tuples, as JSON has them.
+        what: Whose options these are, for messages.
+
+    Raises:
+        ConfigInvalid: An unknown name, a wrong type, or a value out of its bounds.
+    """
+    fields = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    refuse_unknown(given, fields, what=what)
+    return options(**{name: _checked(fields[name], value, what) for name, value in given.items()})
+
+
+def _checked(field: dataclasses.Field[Any], value: Any, what: str) -> Any:
+    where = f"option {field.name} of {what}"
+    if isinstance(field.default, bool):
+        if not isinstance(value, bool):
+            raise ConfigInvalid(f"{where} is {value!r}; pass true or false")
+        return value
+    if "choices" in field.metadata:
+        if value not in field.metadata["choices"]:
+            raise ConfigInvalid(f"{where} is {value!r}; choose one of {', '.join(field.metadata['choices'])}")
+        return value
+    if "most" in field.metadata:
+        if not isinstance(value, list | tuple) or len(value) > field.metadata["most"]:
+            raise ConfigInvalid(f"{where} is {value!r}; pass a list of at most {field.metadata['most']} whole numbers")
+        return tuple(_number(entry, whole=True, limits=field.metadata, where=where) for entry in value)
+    return _number(value, whole=isinstance(field.default, int), limits=field.metadata, where=where)
+
+
+def _number(value: Any, *, whole: bool, limits: Mapping[str, Any], where: str) -> int | float:
+    low, high = limits["low"], limits["high"]
+    kind = "a whole number" if whole else "a number"
+    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or not low <= value <= high:
+        raise ConfigInvalid(f"{where} is {value!r}; pass {kind} from {low:g} to {high:g}")
+    return int(value) if whole else float(value)

@@ -1,0 +1,329 @@
+"""A plain trainer. It knows batches, a loss and a clock, and nothing of the model.
+
+Everything random comes from the seed, the epoch and one generator; everything that a resumed run needs is in one file
+(`state.py`), so a run that was killed ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentstore.encoders.numerics import Numerics
+from latentstore.encoders.options import choice, number
+from latentstore.encoders.sources import Source
+from latentstore.encoders.state import read_state, write_state
+from latentstore.errors import DidNotConverge
+
+REPORT_SECONDS = 0.2
+VALIDATION_LIMIT = 5000  # items: the loss of so many is known well enough
+STATISTICS_ITEMS = 10_000  # from which batch statistics are taken at the end
+
+
+class Trainable(Protocol):
+    """What the trainer wants of an `nn.Module`."""
+
+    def loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars of one batch, "loss" to be minimised; `done` is the fraction of training behind us."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: Passes over the training items.
+        batch_size: Items per step; a last, smaller batch of an epoch is left out.
+        learning_rate: At the top of the one-cycle schedule (L. N. Smith, "Super-convergence", 2018).
+        rise: Fraction of the steps over which the learning rate grows; then it falls to 0 along a cosine.
+        weight_decay: Of AdamW, on matrices and filters only.
+        clip: Largest norm of the gradient; 0 never clips.
+        flips: Mirror half of the images left to right.
+        validation: Fraction of the items set aside (at most 5000) to choose the best epoch.
+        patience: Epochs without a better validation loss after which to stop; 0 never stops early.
+        checkpoint_seconds: Between two saved states, where a folder to resume from is given.
+        precision: Of the forward pass; "auto" takes bfloat16 where that measures clearly faster.
+        memory_format: Of images and filters; "auto" takes channels_last where the network has filters.
+    """
+
+    epochs: int = number(12, 1, 100_000)
+    batch_size: int = number(256, 2, 65_536)
+    learning_rate: float = number(2e-3, 1e-8, 10)
+    rise: float = number(0.2, 0, 1)
+    weight_decay: float = number(0.01, 0, 10)
+    clip: float = number(0.0, 0, 1e6)
+    flips: bool = False
+    validation: float = number(0.05, 0, 0.5)
+    patience: int = number(5, 0, 100_000)
+    checkpoint_seconds: float = number(15.0, 0, 86_400)
+    precision: str = choice("auto", "float32", "bfloat16")
+    memory_format: str = choice("auto", "contiguous", "channels_last")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is.
+
+    Attributes:
+        epoch: 1 … epochs.
+        step: Steps done of all `steps`.
+        loss: Mean of the epoch so far.
+        validation: Of the last whole epoch; None before.
+        seconds, seconds_left: Spent (with those before a resume), and expected.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    validation: float | None
+    seconds: float
+    seconds_left: float
+
+
+@dataclass
+class Journal:
+    """What is written down while training, and saved with the state."""
+
+    step: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    resumed: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    finished: bool = False
+
+
+def fit(
+    model: nn.Module,
+    source: Source,
+    options: TrainingOptions,
+    numerics: Numerics,
+    *,
+    seed: int,
+    task: dict[str, Any] | None = None,
+    folder: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Journal:
+    """Train a model in place and leave it with its best weights.
+
+    Args:
+        model: An initialised `Trainable`.
+        source: The items; a fraction of them becomes the validation set.
+        options: How.
+        numerics: Precision and memory format, already chosen.
+        seed: Of the split, the order of items, flips and noise.
+        task: What is trained on what, as JSON; a saved state of another task is refused.
+        folder: Where the state is saved now and then, and taken up again if there is one.
+        progress: Called some times a second and after each epoch.
+
+    Raises:
+        DidNotConverge: The loss became NaN or infinite.
+        ConfigInvalid: The folder holds the state of another training.
+    """
+    run = _Run(model, source, options, numerics, seed, task or {}, folder, progress)
+    run.resume()
+    while not run.over():
+        run.epoch()
+    run.finish()
+    return run.journal
+
+
+class _Run:
+    """The state of one training."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: Source,
+        options: TrainingOptions,
+        numerics: Numerics,
+        seed: int,
+        task: dict[str, Any],
+        folder: Path | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.model, self.source, self.options, self.numerics = model, source, options, numerics
+        self.seed, self.task, self.folder, self.report = seed, task, folder, progress
+        numerics.prepare(model)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
+        self.generator = torch.Generator(source.device).manual_seed(seed)
+        self.best: dict[str, Tensor] = {}
+        self.journal = Journal()
+        held_out = min(int(len(source) * options.validation), VALIDATION_LIMIT)
+        positions = np.random.default_rng([seed, 0]).permutation(len(source))
+        self.validation, self.training = np.sort(positions[:held_out]), np.sort(positions[held_out:])
+        self.batch = min(options.batch_size, len(self.training))
+        self.per_epoch = len(self.training) // self.batch
+        self.steps = self.per_epoch * options.epochs
+        self.started = (time.perf_counter(), time.process_time(), 0)
+        self.resumed_at = self.reported = self.saved = self.started[0]
+
+    def resume(self) -> None:
+        """Take up a saved state, if there is one."""
+        if self.folder is None:
+            return
+        found = read_state(self.folder, self.task, self.model, self.optimiser, self.generator)
+        if found is not None:
+            journal, self.best = found
+            self.journal = Journal(**journal)
+            self.journal.resumed += not self.journal.finished
+        wall, cpu = time.perf_counter() - self.journal.seconds, time.process_time() - self.journal.cpu_seconds
+        self.started = (wall, cpu, self.journal.step)
+
+    def over(self) -> bool:
+        """Whether all epochs are done, or the validation loss has not fallen for long enough."""
+        done = len(self.journal.history)
+        stale = done - self.journal.best_epoch
+        early = self.options.patience and len(self.validation) and stale >= self.options.patience
+        return done >= self.options.epochs or bool(early)
+
+    def epoch(self) -> None:
+        """One pass over the training items, or what is left of it after a resume."""
+        number, skip = divmod(self.journal.step, self.per_epoch)
+        order = np.random.default_rng([self.seed, 1 + number]).permutation(self.training)
+        batches = order[: self.per_epoch * self.batch].reshape(self.per_epoch, self.batch)
+        self.model.train()
+        for x in self.source.batches(batches[skip:]):
+            self._step(x)
+            self._tell(number + 1)
+            if self.journal.step % self.per_epoch:
+                self._save(every=self.options.checkpoint_seconds)
+        means = {name: value / self.per_epoch for name, value in self.journal.sums.items()}
+        means |= {f"validation_{name}": value for name, value in self._validate().items()}
+        self.journal.sums = {}
+        self.journal.history.append(means)
+        score = means.get("validation_loss", means["loss"])
+        earlier = [h.get("validation_loss", h["loss"]) for h in self.journal.history[:-1]]
+        if not len(self.validation) or score < min(earlier, default=math.inf):
+            self.journal.best_epoch = len(self.journal.history)
+            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self._save(every=self.options.checkpoint_seconds)
+        self._tell(number + 1, at_once=True)
+
+    def finish(self) -> None:
+        """Take the best weights and give batch normalisation the statistics of the training items."""
+        if not self.journal.finished:
+            self._clock()
+            self.journal.finished = True
+            self._save(every=0)
+        self.model.load_state_dict(self.best)
+        self._measure_statistics()
+        self._clock()
+
+    def _step(self, x: Tensor) -> None:
+        done = self.journal.step / self.steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.options.learning_rate * one_cycle(done, self.options.rise)
+        scalars = self._loss(x, done, self.generator)
+        self.optimiser.zero_grad(set_to_none=True)
+        scalars["loss"].backward()  # type: ignore[no-untyped-call]
+        if self.options.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        self.optimiser.step()
+        self.journal.step += 1
+        for name, value in scalars.items():
+            self.journal.sums[name] = self.journal.sums.get(name, 0.0) + value.item()
+        if not math.isfinite(self.journal.sums["loss"]):
+            raise DidNotConverge(
+                f"the loss became {scalars['loss'].item()} in epoch {(self.journal.step - 1) // self.per_epoch + 1}; "
+                f"lower learning_rate (now {self.options.learning_rate:g}) or look for damaged items",
+                iterations=self.journal.step,
+                residual=scalars["loss"].item(),
+            )
+
+    def _loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+        if self.options.flips and x.ndim == 4 and self.model.training:
+            mirrored = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < 0.5
+            x = torch.where(mirrored, x.flip(3), x)
+        with self.numerics.autocast(x.device):
+            scalars: dict[str, Tensor] = self.model.loss(self.numerics.arrange(x), done, generator)  # type: ignore[operator]
+        return scalars
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Scalars of the validation items, each with the same noise in every epoch."""
+        self.model.eval()
+        generator = torch.Generator(self.source.device).manual_seed(self.seed)
+        parts = np.array_split(self.validation, max(1, -(-len(self.validation) // 512))) if len(self.validation) else []
+        sums: dict[str, float] = {}
+        for part, x in zip(parts, self.source.batches(parts), strict=True):
+            for name, value in self._loss(x, 1.0, generator).items():
+                sums[name] = sums.get(name, 0.0) + value.item() * len(part)
+        return {name: value / len(self.validation) for name, value in sums.items()}
+
+    @torch.no_grad()
+    def _measure_statistics(self) -> None:
+        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over all batches
+        self.model.train()
+        generator = torch.Generator(self.source.device).manual_seed(self.seed)
+        order = np.random.default_rng([self.seed, 0]).permutation(self.training)
+        count = max(1, min(len(order), STATISTICS_ITEMS) // self.batch)
+        for x in self.source.batches(order[: count * self.batch].reshape(count, self.batch)) if layers else ():
+            self._loss(x, 1.0, generator)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        self.model.eval()
+
+    def _clock(self) -> None:
+        if not self.journal.finished:
+            self.journal.seconds = time.perf_counter() - self.started[0]
+            self.journal.cpu_seconds = time.process_time() - self.started[1]
+
+    def _tell(self, epoch: int, *, at_once: bool = False) -> None:
+        now = time.perf_counter()
+        if self.report is None or (now - self.reported < REPORT_SECONDS and not at_once):
+            return
+        self.reported = now
+        self._clock()
+        wall, _, step = self.started
+        pace = (now - self.resumed_at) / max(1, self.journal.step - step)  # seconds a step, of this process
+        within = self.journal.step - (epoch - 1) * self.per_epoch
+        ended = len(self.journal.history) == epoch
+        self.report(
+            Progress(
+                epoch=epoch,
+                epochs=self.options.epochs,
+                step=self.journal.step,
+                steps=self.steps,
+                loss=self.journal.history[-1]["loss"] if ended else self.journal.sums["loss"] / within,
+                validation=self.journal.history[-1].get("validation_loss") if self.journal.history else None,
+                seconds=now - wall,
+                seconds_left=pace * (self.steps - self.journal.step),
+            )
+        )
+
+    def _save(self, *, every: float) -> None:
+        now = time.perf_counter()
+        if self.folder is None or now - self.saved < every:
+            return
+        self._clock()
+        write_state(self.folder, self.task, asdict(self.journal), self.best, self.model, self.optimiser, self.generator)
+        self.saved = time.perf_counter()
+
+
+def one_cycle(done: float, rise: float) -> float:
+    """The learning rate as a fraction of its top: a line up from 1/25, then a cosine down to 0."""
+    if done < rise:
+        return 0.04 + 0.96 * done / rise
+    return 0.5 * (1 + math.cos(math.pi * (done - rise) / max(1e-9, 1 - rise)))
