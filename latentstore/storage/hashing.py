@@ -1,0 +1,106 @@
+"""Ids: checked at the door, hashed, found by hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from latentstore.errors import InputError
+from latentstore.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64, UInt64
+
+
+def check_ids(ids: Any) -> list[str]:
+    """Return ids as a list of str; raise `InputError` unless each is a non-empty str and none occurs twice."""
+    if isinstance(ids, str):
+        raise InputError(f"ids is the single text {ids!r}; pass a list of ids")
+    if isinstance(ids, (pa.Array, pa.ChunkedArray)):
+        ids = ids.to_pylist()
+    listed: list[str] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    if set(map(type, listed)) - {str}:
+        position = next(i for i, one in enumerate(listed) if type(one) is not str)
+        if isinstance(listed[position], str):
+            return check_ids([str(one) if isinstance(one, str) else one for one in listed])
+        raise InputError(f"id {listed[position]!r} at position {position} is no text; ids are non-empty str")
+    unique = set(listed)
+    if "" in unique:
+        raise InputError(f"the id at position {listed.index('')} is empty; ids are non-empty str")
+    if len(unique) < len(listed):
+        seen: set[str] = set()
+        for one in listed:
+            if one in seen:
+                raise InputError(f"id {one!r} occurs twice in one call; pass each id once")
+            seen.add(one)
+    return listed
+
+
+def hash_ids(ids: Sequence[str]) -> UInt64[Array, " n"]:
+    """xxh3_64 of each id's UTF-8 bytes.
+
+    Raises:
+        InputError: An id has no UTF-8 form (a lone surrogate).
+    """
+    try:
+        return np.fromiter((xxhash.xxh3_64_intdigest(one.encode()) for one in ids), np.uint64, len(ids))
+    except UnicodeEncodeError as error:
+        raise InputError(f"id {error.object!r} is not valid text (a lone surrogate); pass UTF-8 text") from error
+
+
+def text_array(ids: Iterable[str]) -> pa.LargeStringArray:
+    """Ids as Arrow text.
+
+    Raises:
+        InputError: An id has no UTF-8 form (a lone surrogate).
+    """
+    try:
+        return pa.array(ids, pa.large_string())
+    except UnicodeEncodeError as error:
+        raise InputError(f"id {error.object!r} is not valid text (a lone surrogate); pass UTF-8 text") from error
+
+
+def match(
+    wanted: pa.LargeStringArray,
+    hashes: UInt64[Array, " m"],
+    sorted_hashes: UInt64[Array, " n"],
+    positions: Int64[Array, " n"],
+    ids: pa.LargeStringArray,
+    alive: Array | None,
+) -> Int64[Array, " m"]:
+    """Find ids in a segment by binary search on hashes; equality is checked, so equal hashes are harmless.
+
+    Args:
+        wanted: Ids to find, (m,).
+        hashes: Theirs, (m,).
+        sorted_hashes: The segment's hashes, ascending, (n,).
+        positions: Which row position has that hash, (n,).
+        ids: The segment's ids in row order, (n,).
+        alive: Which positions count, bool (n,), or None for all.
+
+    Returns:
+        Position of each wanted id, (m,), −1 where it is not.
+    """
+    found = np.full(len(hashes), -1, np.int64)
+    if not len(sorted_hashes) or not len(hashes):
+        return found
+    slot = np.searchsorted(sorted_hashes, hashes)
+    last = len(sorted_hashes) - 1
+    open_ = np.flatnonzero(sorted_hashes[np.minimum(slot, last)] == hashes)
+    open_ = open_[slot[open_] <= last]
+    while len(open_):  # more than one turn only where hashes repeat
+        candidate = positions[slot[open_]]
+        equal = pa.compute.equal(ids.take(pa.array(candidate)), wanted.take(pa.array(open_)))
+        hit = equal.to_numpy(zero_copy_only=False)
+        if alive is not None:
+            hit &= alive[candidate]
+        found[open_[hit]] = candidate[hit]
+        open_ = open_[~hit]
+        slot[open_] += 1
+        open_ = open_[slot[open_] <= last]
+        open_ = open_[sorted_hashes[slot[open_]] == hashes[open_]]
+    return found

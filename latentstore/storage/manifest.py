@@ -1,0 +1,248 @@
+"""The manifest: one immutable version of a space, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from latentstore.errors import FormatTooNew, ManifestInvalid
+from latentstore.storage.layout import FORMAT
+from latentstore.types import Metric, check_metric
+
+Json: TypeAlias = Any  # what json.loads returns
+ArtefactKind = Literal["index", "concepts", "maps"]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One immutable file: name relative to the space's folder, size in bytes, sha256 as hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def from_json(cls, value: Json) -> FileRecord:
+        """Raises KeyError, TypeError or ValueError when a field is missing or of another type."""
+        return cls(_text(value, "name"), _number(value, "size"), _text(value, "sha256"))
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """One immutable segment and which of its rows are dead.
+
+    Attributes:
+        uuid: Names the segment's files.
+        first_row: Absolute row = first_row + relative row. The only thing a rebase changes.
+        count: Rows in the files, dead ones included.
+        span: Last relative row + 1; equals `count` when rows have no gaps.
+        files: "parquet", "f32" and "ids".
+        deletes: Sorted positions of the dead rows, or None.
+        dead: How many.
+    """
+
+    uuid: str
+    first_row: int
+    count: int
+    span: int
+    files: dict[str, FileRecord]
+    deletes: FileRecord | None = None
+    dead: int = 0
+
+    @property
+    def live(self) -> int:
+        """Rows that are not dead."""
+        return self.count - self.dead
+
+    @property
+    def end_row(self) -> int:
+        """One more than the last absolute row."""
+        return self.first_row + self.span
+
+    @classmethod
+    def from_json(cls, value: Json) -> SegmentRecord:
+        """Raises KeyError, TypeError or ValueError when a field is missing or of another type."""
+        files = {kind: FileRecord.from_json(value["files"][kind]) for kind in ("parquet", "f32", "ids")}
+        deletes = value["deletes"]
+        return cls(
+            _text(value, "uuid"),
+            _number(value, "first_row"),
+            _number(value, "count"),
+            _number(value, "span"),
+            files,
+            None if deletes is None else FileRecord.from_json(deletes),
+            _number(value, "dead"),
+        )
+
+
+@dataclass(frozen=True)
+class ArtefactRecord:
+    """Something computed from the rows, and always rebuildable.
+
+    Attributes:
+        name: Unique within its kind.
+        kind: What it is, in the words of the room that wrote it.
+        version: The version it was computed from.
+        files: By role.
+        properties: JSON of the room that wrote it.
+    """
+
+    name: str
+    kind: str
+    version: int
+    files: dict[str, FileRecord]
+    properties: dict[str, Json] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Json) -> ArtefactRecord:
+        """Raises KeyError, TypeError or ValueError when a field is missing or of another type."""
+        files = {str(role): FileRecord.from_json(file) for role, file in value["files"].items()}
+        return cls(
+            _text(value, "name"), _text(value, "kind"), _number(value, "version"), files, dict(value["properties"])
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One version of a space.
+
+    Attributes:
+        format: Of this file.
+        version: 1, 2, 3 …; the file's name.
+        created: UTC, ISO 8601.
+        space: The space's name.
+        dim: Width d of the vectors.
+        metric: l2, cosine or ip.
+        encoder: Fingerprint, or None when vectors are brought ready.
+        columns: Metadata: name and Arrow type as text, in order.
+        next_row: The next row number to give; row numbers are never given twice.
+        rows_version: The version that last changed which rows are alive.
+        revived_version: The version that last replaced all rows or brought dead ones back; an index older than it
+            does not know them.
+        segments: Sorted by first_row; row ranges do not overlap.
+        index, concepts, maps: Derived artefacts.
+        source: Which dataset the items came from, or None.
+        operation: What made this version.
+    """
+
+    version: int
+    created: str
+    space: str
+    dim: int
+    metric: Metric
+    encoder: str | None
+    columns: tuple[tuple[str, str], ...] = ()
+    next_row: int = 0
+    rows_version: int = 1
+    revived_version: int = 1
+    segments: tuple[SegmentRecord, ...] = ()
+    index: tuple[ArtefactRecord, ...] = ()
+    concepts: tuple[ArtefactRecord, ...] = ()
+    maps: tuple[ArtefactRecord, ...] = ()
+    source: dict[str, Json] | None = None
+    operation: str = ""
+    format: int = FORMAT
+
+    @property
+    def live(self) -> int:
+        """Rows that are not dead."""
+        return sum(segment.live for segment in self.segments)
+
+    def artefacts(self, kind: ArtefactKind) -> tuple[ArtefactRecord, ...]:
+        """The artefacts of one kind."""
+        return {"index": self.index, "concepts": self.concepts, "maps": self.maps}[kind]
+
+    def files(self) -> Iterator[FileRecord]:
+        """Every file this version needs."""
+        for segment in self.segments:
+            yield from segment.files.values()
+            if segment.deletes is not None:
+                yield segment.deletes
+        for artefact in (*self.index, *self.concepts, *self.maps):
+            yield from artefact.files.values()
+
+    def to_bytes(self) -> bytes:
+        """JSON, one line per segment or artefact would not help anyone: compact."""
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, path: Path) -> Manifest:
+        """Parse and check.
+
+        Raises:
+            FormatTooNew: Written by a newer release.
+            ManifestInvalid: Not JSON, or a field is missing or impossible.
+        """
+        value = parse_json(content, path)
+        check_format(value, path)
+        try:
+            manifest = cls(
+                version=_number(value, "version"),
+                created=_text(value, "created"),
+                space=_text(value, "space"),
+                dim=_number(value, "dim"),
+                metric=check_metric(_text(value, "metric")),
+                encoder=None if value["encoder"] is None else _text(value, "encoder"),
+                columns=tuple((str(name), str(kind)) for name, kind in value["columns"]),
+                next_row=_number(value, "next_row"),
+                rows_version=_number(value, "rows_version"),
+                revived_version=_number(value, "revived_version"),
+                segments=tuple(map(SegmentRecord.from_json, value["segments"])),
+                index=tuple(map(ArtefactRecord.from_json, value["index"])),
+                concepts=tuple(map(ArtefactRecord.from_json, value["concepts"])),
+                maps=tuple(map(ArtefactRecord.from_json, value["maps"])),
+                source=None if value["source"] is None else dict(value["source"]),
+                operation=_text(value, "operation"),
+            )
+            manifest._check()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ManifestInvalid(
+                f"{path} is not a whole manifest ({type(error).__name__}: {error}); restore it from a backup"
+            ) from error
+        return manifest
+
+    def _check(self) -> None:
+        end = 0
+        for segment in self.segments:
+            if not end <= segment.first_row <= segment.end_row <= self.next_row:
+                raise ValueError(f"segment {segment.uuid} has impossible rows")
+            if not 0 <= segment.dead <= segment.count <= segment.span:
+                raise ValueError(f"segment {segment.uuid} has impossible counts")
+            end = segment.end_row
+
+
+def parse_json(content: bytes, path: Path) -> Json:
+    """Parse a JSON object; raise `ManifestInvalid` naming the file when it is not one."""
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise ManifestInvalid(f"{path} is not JSON ({error}); restore it from a backup") from error
+    if not isinstance(value, dict):
+        raise ManifestInvalid(f"{path} holds a {type(value).__name__}, not an object; restore it from a backup")
+    return value
+
+
+def check_format(value: Json, path: Path) -> None:
+    """Raise `FormatTooNew` or `ManifestInvalid` unless `value["format"]` is one this release reads."""
+    found = value.get("format")
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise ManifestInvalid(f"{path} has format {found!r}; this is not a file of latentstore")
+    if found > FORMAT:
+        raise FormatTooNew(f"{path} has format {found}, this release reads up to {FORMAT}; install a newer latentstore")
+
+
+def _number(value: Mapping[str, Json], key: str) -> int:
+    found = value[key]
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise ValueError(f"{key} is {found!r}")
+    return found
+
+
+def _text(value: Mapping[str, Json], key: str) -> str:
+    found = value[key]
+    if not isinstance(found, str):
+        raise TypeError(f"{key} is {found!r}")
+    return found

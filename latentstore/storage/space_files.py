@@ -1,0 +1,353 @@
+"""One space's folder: every change of it, each one new version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentstore.errors import ConfigInvalid, InputError, ShapeMismatch, UnknownVersion, suggest
+from latentstore.storage import artefacts, files, staging
+from latentstore.storage import rows as changes
+from latentstore.storage import tags as tag_files
+from latentstore.storage.columns import fit_columns
+from latentstore.storage.hashing import check_ids, hash_ids
+from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest
+from latentstore.storage.rows import KEEP, Append, OnExisting
+from latentstore.storage.snapshot import Snapshot
+from latentstore.storage.staging import StagedSegment
+from latentstore.storage.tiers import Merges
+from latentstore.storage.vacuum import VacuumReport
+from latentstore.storage.vacuum import run as run_vacuum
+from latentstore.storage.verify import Problem
+from latentstore.storage.verify import run as run_verify
+from latentstore.storage.versions import Versions
+from latentstore.storage.writing import Scratch, write_segment
+from latentstore.types import check_vectors
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+    from latentstore.types import Array
+
+
+class SpaceFiles(Versions):
+    """The files of one embedding space.
+
+    Args:
+        folder: The space's folder.
+        mode: "r" never writes.
+
+    Raises:
+        UnknownSpace: The folder holds no space.
+    """
+
+    # Rows
+
+    def stage(
+        self,
+        ids: Sequence[str],
+        vectors: Any,
+        metadata: Any = None,
+        *,
+        key: str | None = None,
+        encoder: str | None = None,
+        dim: int | None = None,
+        properties: Mapping[str, Json] | None = None,
+    ) -> StagedSegment:
+        """Write rows durably without making them visible; `append` does that.
+
+        Args:
+            ids: Non-empty, each once; n of them.
+            vectors: Shape (n, d).
+            metadata: A table of n rows, or what `pyarrow.table` reads, or None.
+            key: Keep them findable under this name until they are appended or cleared.
+            encoder: Fingerprint the vectors come from; `append` refuses them in a space of another.
+            dim: Give it when they are to replace all rows, columns and width included.
+            properties: JSON kept with a key.
+
+        Raises:
+            InputError: Ids, vectors or metadata that do not fit; see the message.
+        """
+        with Scratch(self.layout) as scratch:
+            return self._stage(scratch, ids, vectors, metadata, key, encoder, dim, properties)
+
+    def _stage(
+        self,
+        scratch: Scratch,
+        ids: Sequence[str],
+        vectors: Any,
+        metadata: Any,
+        key: str | None = None,
+        encoder: str | None = None,
+        dim: int | None = None,
+        properties: Mapping[str, Json] | None = None,
+    ) -> StagedSegment:
+        self._writable()
+        base = self.snapshot()
+        listed = check_ids(ids)
+        width = base.dim if dim is None else dim
+        checked = check_vectors(vectors, width, base.metric)
+        if checked.ndim != 2 or len(checked) != len(listed):
+            raise ShapeMismatch(f"vectors have shape {checked.shape} for {len(listed)} ids; pass one row per id")
+        table = fit_columns(metadata, len(listed), base.column_types if dim is None else {})
+        columns = tuple((field.name, str(field.type)) for field in table.schema)
+        record = None
+        if listed:
+            stored = [name for name, kind in columns if kind != "null"]
+            record = write_segment(scratch, listed, hash_ids(listed), checked, table.select(stored))
+        staged = StagedSegment(self.layout, record, width, columns, encoder, key, dict(properties or {}))
+        if key is not None and record is not None:
+            with files.storing(self.layout.staged(key)):
+                staging.keep(staged)
+        return staged
+
+    def append(
+        self,
+        staged: Sequence[StagedSegment],
+        *,
+        on_existing: OnExisting = "refuse",
+        delete_ids: Sequence[str] = (),
+        replace_all: bool = False,
+        based_on: int | None = None,
+        encoder: str | None = KEEP,
+        source: dict[str, Json] | None = KEEP,
+        operation: str = "add",
+    ) -> Manifest:
+        """Commit staged segments, the replacement of ids that exist and the deletion of others as one version.
+
+        Args:
+            staged: From `stage`. Their staging keys are cleared when they are committed.
+            on_existing: "refuse" ids that are taken, or "replace" their rows.
+            delete_ids: Ids to delete as well.
+            replace_all: Drop every earlier row, the metadata columns and index, concepts and maps.
+            based_on: The version that `replace_all` or a change of `encoder` is based on, the newest by default.
+            encoder: A new fingerprint; needs `replace_all` unless the space is empty.
+            source: Which dataset the items came from.
+            operation: What the log says.
+
+        Returns:
+            The new version's manifest; the newest one when there was nothing to do.
+
+        Raises:
+            AlreadyExists: Ids are taken and `on_existing` refuses.
+            UnknownItem: An id of `delete_ids` is not there.
+            SpaceMismatch: Vectors of another encoder or width.
+            CommitConflict: Rows changed since `based_on`.
+        """
+        self._writable()
+        if on_existing not in ("refuse", "replace"):
+            raise ConfigInvalid(f"on_existing is {on_existing!r}; use 'refuse' or 'replace'")
+        based_on = self.newest_version() if based_on is None else based_on
+        with files.storing(self.layout.segments):
+            for one in staged:
+                one.renew()
+        request = Append(staged, on_existing, check_ids(delete_ids), replace_all, based_on, encoder, source)
+        with Scratch(self.layout) as scratch:
+            manifest = self._commit_rows(request.apply, operation, scratch)
+        for one in staged:
+            staging.forget(one)
+        return manifest
+
+    def add(
+        self, ids: Sequence[str], vectors: Any, metadata: Any = None, *, on_existing: OnExisting = "refuse"
+    ) -> Manifest:
+        """`stage` and `append` in one; nothing of it stays when it fails.
+
+        Raises:
+            AlreadyExists: Ids are taken and `on_existing` refuses.
+            InputError: Ids, vectors or metadata that do not fit; see the message.
+        """
+        self._writable()
+        ids = check_ids(ids)
+        if on_existing == "refuse":  # before anything is written
+            changes.refuse_taken(ids, self.snapshot())
+        with Scratch(self.layout) as scratch:
+            staged = self._stage(scratch, ids, vectors, metadata)
+            operation = "add" if on_existing == "refuse" else "upsert"
+            return self._commit_rows(Append([staged], on_existing).apply, operation, scratch)
+
+    def upsert(self, ids: Sequence[str], vectors: Any, metadata: Any = None) -> Manifest:
+        """Add items, replacing those whose ids exist: the old row dies, a new one is appended."""
+        return self.add(ids, vectors, metadata, on_existing="replace")
+
+    def delete(self, ids: Sequence[str] = (), *, rows: Int64[Array, " m"] | None = None) -> Manifest:
+        """Delete items, by id or by absolute row.
+
+        Raises:
+            UnknownItem: An id or a row is not there.
+        """
+        listed = check_ids(ids)
+        if rows is not None and len(np.unique(rows)) < len(rows):
+            raise InputError("a row occurs twice in one call; pass each row once")
+
+        def change(base: Snapshot, scratch: Scratch) -> Manifest:
+            dead = changes.existing_rows(base, listed)
+            return changes.without(base, dead if rows is None else np.union1d(dead, rows), scratch)
+
+        with Scratch(self.layout) as scratch:
+            return self._commit_rows(change, "delete", scratch)
+
+    def _commit_rows(
+        self,
+        change: Callable[[Snapshot, Scratch], Manifest],
+        operation: str,
+        scratch: Scratch,
+        *,
+        compact: bool = False,
+    ) -> Manifest:
+        """Commit a change of rows, and merge segments in the same commit."""
+        merges = Merges(scratch, everything=compact)
+
+        def merged(base: Snapshot) -> Manifest:
+            with files.storing(self.folder):
+                wanted = merges.apply(base)
+                changed = change(wanted, scratch)
+                return base.manifest if changed is wanted.manifest and not compact else changed
+
+        return self.commit(merged, operation=operation, scratch=scratch)
+
+    def compact(self) -> Manifest:
+        """Rewrite all live rows as one segment; row numbers stay. Commits nothing when there is nothing to gain."""
+        with Scratch(self.layout) as scratch:
+            return self._commit_rows(lambda base, _: base.manifest, "compact", scratch, compact=True)
+
+    def restore(self, version: int | str) -> Manifest:
+        """Make the contents of an old version the newest one.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        number = self.resolve(version)
+        old = self._log.read(number)
+        return self.commit(
+            lambda base: changes.restored(base.manifest, old), operation=f"restore {number}", requires=number
+        )
+
+    # Staging
+
+    def staged(self, key: str) -> list[StagedSegment]:
+        """What is staged under a key, whole and not yet committed, oldest first; damaged segments are dropped."""
+        found = staging.whole(self.layout, key, drop_damaged=self.mode == "rw")
+        return staging.uncommitted(found, self._log) if found else []
+
+    def staging_keys(self) -> list[str]:
+        """Keys under which something is staged."""
+        return staging.keys(self.layout)
+
+    def clear_staging(self, key: str) -> None:
+        """Forget what is staged under a key and remove its files."""
+        self._writable()
+        for one in self.staged(key):
+            files.discard(one.paths())
+        staging.clear(self.layout, key)
+
+    # Derived artefacts
+
+    def new_file(self, kind: ArtefactKind, suffix: str) -> Path:
+        """A fresh path for a file of an artefact; write it, then `record` it."""
+        self._writable()
+        return self.layout.new(kind, suffix)
+
+    def record(self, path: Path) -> FileRecord:
+        """Make a file written at `new_file` durable and describe it."""
+        return artefacts.record(self.layout, path)
+
+    def write(self, kind: ArtefactKind, suffix: str, content: Any) -> FileRecord:
+        """Write a buffer as a new file of an artefact, durably."""
+        self._writable()
+        return artefacts.write(self.layout, kind, suffix, content)
+
+    def put_artefacts(
+        self,
+        version: int,
+        *,
+        index: Sequence[ArtefactRecord] | None = None,
+        concepts: Sequence[ArtefactRecord] = (),
+        maps: Sequence[ArtefactRecord] = (),
+        remove: Sequence[tuple[ArtefactKind, str]] = (),
+        allow_stale: bool = False,
+        operation: str = "artefacts",
+    ) -> Manifest:
+        """Commit artefacts computed from `version`.
+
+        Args:
+            version: Whose rows they were computed from.
+            index: The whole list of index parts, or None to leave it. An index covers row ranges, so rows added or
+                deleted meanwhile do not matter.
+            concepts, maps: Replace those of the same name, the others stay.
+            remove: (kind, name) of artefacts to drop.
+            allow_stale: Commit concepts and maps even if rows changed since; their record names `version`.
+            operation: What the log says.
+
+        Raises:
+            CommitConflict: Rows changed since `version`, in a way that matters to what is put.
+        """
+        put = artefacts.Put(version, index, tuple(concepts), tuple(maps), tuple(remove), allow_stale)
+        return self.commit(lambda base: put.apply(base.manifest), operation=operation)
+
+    # Tags
+
+    def tags(self) -> dict[str, int]:
+        """All tags and the versions they name."""
+        return tag_files.listed(self.layout)
+
+    def tag(self, name: str, version: int | None = None, expected: int | None = tag_files.ANY) -> int:
+        """Point a tag at a version, the newest by default; returns the version.
+
+        Args:
+            name: Letters, digits, _ . -
+            version: Which.
+            expected: Swap only if the tag names this version now; None: only if there is no such tag.
+
+        Raises:
+            UnknownVersion: No such version (any more).
+            CommitConflict: The tag does not name `expected`.
+        """
+        self._writable()
+        number = self.newest_version() if version is None else version
+        tag_files.put(self.layout, name, number, expected)
+        return number
+
+    def delete_tag(self, name: str, expected: int | None = tag_files.ANY) -> None:
+        """Remove a tag; the version stays. UnknownVersion when there is no such tag."""
+        self._writable()
+        tag_files.delete(self.layout, name, expected)
+
+    def resolve(self, at: int | str | None = None) -> int:
+        """The version that a number, a number as text, or a tag stands for; the newest for None.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        if at is None:
+            return self.newest_version()
+        if isinstance(at, str) and not at.isdigit():
+            known = self.tags()
+            if at not in known:
+                raise UnknownVersion(f"no tag {at!r} in space {self.folder.name!r}; {suggest(at, known)}")
+            return known[at]
+        if not self._log.exists(int(at)):
+            self._log.read(int(at))  # raises, saying why
+        return int(at)
+
+    # Care
+
+    def vacuum(
+        self,
+        retention: timedelta = timedelta(days=7),
+        *,
+        grace: timedelta = timedelta(days=1),
+        dry_run: bool = False,
+    ) -> VacuumReport:
+        """Delete versions older than the retention and files that nothing needs: see `vacuum.run`."""
+        if not dry_run:
+            self._writable()
+        return run_vacuum(self._log, retention, grace, dry_run=dry_run)
+
+    def verify(self, *, deep: bool = True) -> list[Problem]:
+        """Check every file of every version: see `verify.run`."""
+        return run_verify(self._log, deep=deep)

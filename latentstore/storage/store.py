@@ -1,0 +1,130 @@
+"""A store: a folder of spaces and encoders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from latentstore.errors import ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
+from latentstore.storage import files
+from latentstore.storage.layout import FORMAT, StoreLayout
+from latentstore.storage.manifest import Json, check_format, parse_json
+from latentstore.storage.space_files import SpaceFiles
+from latentstore.storage.verify import Problem
+from latentstore.storage.versions import Mode
+
+
+class StoreFiles:
+    """The files of a store.
+
+    Args:
+        folder: Created with mode "rw" when it is missing or empty.
+        mode: "r" never writes.
+
+    Raises:
+        UnknownSpace: There is no store, and mode "r" may not create one.
+        ManifestInvalid: store.json is damaged.
+        FormatTooNew: Written by a newer release.
+        ConfigInvalid: The folder holds other things.
+    """
+
+    def __init__(self, folder: str | Path, mode: Mode = "rw") -> None:
+        if mode not in ("rw", "r"):
+            raise ConfigInvalid(f"mode is {mode!r}; use 'rw' or 'r'")
+        self.folder = Path(folder)
+        self.layout = StoreLayout(self.folder)
+        self.mode = mode
+        self._check()
+
+    def __repr__(self) -> str:
+        return f"<StoreFiles {self.folder} mode={self.mode}>"
+
+    def _check(self) -> None:
+        path = self.layout.store_json
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            self._create()
+            return
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror}; check the permissions") from error
+        check_format(parse_json(content, path), path)
+
+    def _create(self) -> None:
+        folder = self.folder
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigInvalid(f"{folder} is not a store: it has no store.json; name a new or empty folder")
+        if self.mode == "r":
+            raise UnknownSpace(f"there is no store at {folder}; check the path, or open it with mode='rw' to create it")
+        with files.storing(folder):
+            for one in (self.layout.encoders, self.layout.spaces):
+                files.make_folder(one)
+            files.create_exclusive(self.layout.store_json, json.dumps({"format": FORMAT}).encode())
+
+    def spaces(self) -> list[str]:
+        """Names of the spaces, sorted."""
+        if not self.layout.spaces.is_dir():
+            return []
+        return sorted(path.name for path in self.layout.spaces.iterdir() if (path / "manifests").is_dir())
+
+    def space(self, name: str) -> SpaceFiles:
+        """Open a space.
+
+        Raises:
+            UnknownSpace: There is none of this name.
+            ConfigInvalid: No space can have this name.
+        """
+        folder = self.layout.space(name)
+        if not folder.is_dir():
+            raise UnknownSpace(f"no space {name!r} in {self.folder}; {suggest(name, self.spaces())}")
+        return SpaceFiles(folder, self.mode)
+
+    def create_space(
+        self,
+        name: str,
+        *,
+        dim: int,
+        metric: str,
+        encoder: str | None = None,
+        source: dict[str, Json] | None = None,
+    ) -> SpaceFiles:
+        """Create a space.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            ConfigInvalid: A name, width or metric that no space can have.
+        """
+        if self.mode == "r":
+            raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
+        folder = self.layout.space(name)
+        return SpaceFiles.create(folder, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
+
+    def encoders(self) -> list[str]:
+        """Fingerprints of the encoders, sorted."""
+        if not self.layout.encoders.is_dir():
+            return []
+        return sorted(path.name for path in self.layout.encoders.iterdir() if (path / "spec.json").is_file())
+
+    def encoder_folder(self, fingerprint: str) -> Path:
+        """The folder of an encoder, whether it is there or not."""
+        return self.layout.encoder(fingerprint)
+
+    def new_encoder_folder(self, fingerprint: str) -> Path:
+        """An encoder's folder, made if it is missing; the encoder counts from the moment its spec.json is there."""
+        if self.mode == "r":
+            raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
+        folder = self.layout.encoder(fingerprint)
+        with files.storing(folder):
+            files.make_folder(folder)
+        return folder
+
+    def verify(self, *, deep: bool = True) -> list[Problem]:
+        """Check every file of every version of every space; see `verify.run`."""
+        problems = []
+        for name in self.spaces():
+            try:
+                problems += SpaceFiles(self.layout.space(name), "r").verify(deep=deep)
+            except NotFound as error:
+                path = self.layout.space(name)
+                problems.append(Problem(path, str(error), "remove the folder or restore its manifests from a backup"))
+        return problems

@@ -1,0 +1,202 @@
+"""Writing one segment: Parquet (the truth), raw float32 and the id table beside it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from latentstore.storage import files
+from latentstore.storage.files import Sink
+from latentstore.storage.hashing import text_array
+from latentstore.storage.layout import SpaceLayout
+from latentstore.storage.manifest import FileRecord, SegmentRecord
+from latentstore.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64, UInt64
+
+ROW_GROUP = 16_384  # rows of a Parquet row group: small enough to fetch few rows, large enough to compress
+
+
+@dataclass
+class Scratch:
+    """Files written for a change that is not committed yet; removed when it fails.
+
+    Attributes:
+        layout: Where.
+        paths: What was written.
+        settled: A commit may have named the files: they are no longer ours to remove.
+    """
+
+    layout: SpaceLayout
+    paths: list[Path] = field(default_factory=list)
+    settled: bool = False
+
+    def new(self, kind: str, suffix: str, uuid: str | None = None) -> Path:
+        """A path for a file of this change."""
+        path = self.layout.new(kind, suffix, uuid)
+        self.paths.append(path)
+        return path
+
+    def keep_only(self, names: set[str]) -> None:
+        """After the commit: remove what the manifest does not name, the leftovers of lost races."""
+        files.discard(path for path in self.paths if self.layout.name(path) not in names)
+        self.paths.clear()
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None and not self.settled:
+            files.discard(self.paths)
+
+
+def vector_type(dim: int) -> pa.DataType:
+    """Fixed-size list of float32: what DuckDB and Arrow read as a vector."""
+    return pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
+
+
+def vector_array(vectors: Float32[Array, "n d"]) -> pa.FixedSizeListArray:
+    """Vectors as an Arrow column, not copied."""
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, type=vector_type(vectors.shape[1]))
+
+
+class SegmentWriter:
+    """Writes one segment's files batch by batch, in bounded memory except for the ids.
+
+    Args:
+        scratch: Where the files are made, and removed again on failure.
+        dim: Width d.
+        metadata: Schema of the metadata columns.
+    """
+
+    def __init__(self, scratch: Scratch, dim: int, metadata: pa.Schema) -> None:
+        self._scratch = scratch
+        self._uuid = uuid4().hex
+        self._ids: list[pa.LargeStringArray] = []
+        self._hashes: list[Array] = []
+        self._rows: list[Array] = []
+        fields = [
+            pa.field("row", pa.int64(), nullable=False),
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("vector", vector_type(dim), nullable=False),
+        ]
+        self._schema = pa.schema([*fields, *metadata])
+        self._sinks: dict[str, Sink] = {}
+        try:
+            for kind in ("parquet", "f32", "ids"):
+                self._sinks[kind] = Sink(scratch.new("segments", f".{kind}", self._uuid))
+            self._parquet = pq.ParquetWriter(
+                self._sinks["parquet"],
+                self._schema,
+                compression={"vector.list.element": "zstd", **dict.fromkeys(self._flat_columns(), "zstd")},
+                compression_level=1,
+                use_dictionary=[name for name in self._flat_columns() if name != "row"],
+                column_encoding={"vector.list.element": "BYTE_STREAM_SPLIT", "row": "DELTA_BINARY_PACKED"},
+                write_statistics=self._flat_columns(),
+            )
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _flat_columns(self) -> list[str]:
+        """Parquet paths of all columns but the vector."""
+        flat = [one for one in self._schema if one.name != "vector"]
+        return [f"{one.name}.list.element" if pa.types.is_list(one.type) else one.name for one in flat]
+
+    def write(
+        self,
+        ids: pa.LargeStringArray,
+        hashes: UInt64[Array, " n"],
+        rows: Int64[Array, " n"],
+        vectors: Float32[Array, "n d"],
+        metadata: pa.Table,
+    ) -> None:
+        """Append rows; `rows` are relative to the segment's first row and ascend over all calls."""
+        columns = [pa.array(rows), ids.cast(pa.string()), vector_array(vectors), *metadata.columns]
+        table = pa.table(columns, schema=self._schema)
+        self._ids.append(ids)
+        self._hashes.append(hashes)
+        self._rows.append(rows)
+
+        def encode() -> None:
+            self._parquet.write_table(table, row_group_size=ROW_GROUP)
+
+        def copy() -> None:
+            self._sinks["f32"].write(np.ascontiguousarray(vectors, dtype="<f4"))
+
+        if vectors.nbytes < 1 << 18:  # below, a thread costs more than it saves
+            encode()
+            copy()
+        else:
+            files.together(encode, copy)
+
+    def finish(self) -> SegmentRecord:
+        """Write the id table, make all durable (but not yet their folder) and describe the segment."""
+        rows = np.concatenate(self._rows)
+        self._write_ids(rows)
+        self._parquet.close()
+        sinks = self._sinks
+        files.together(*(sink.sync for sink in sinks.values()))
+        records = {}
+        for kind, sink in sinks.items():
+            size, sha256 = sink.finish()
+            records[kind] = FileRecord(self._scratch.layout.name(sink.path), size, sha256)
+        return SegmentRecord(self._uuid, 0, len(rows), int(rows[-1]) + 1, records)
+
+    def _write_ids(self, rows: Array) -> None:
+        hashes = np.concatenate(self._hashes)
+        order = np.argsort(hashes, kind="stable")
+        batch = pa.record_batch(
+            {
+                "id": pa.concat_arrays(self._ids),
+                "row": pa.array(rows),
+                "hash": pa.array(hashes[order]),
+                "position": pa.array(order.astype(np.int64)),
+            }
+        )
+        with pa.ipc.new_file(self._sinks["ids"], batch.schema) as writer:
+            writer.write_batch(batch)
+
+    def abandon(self) -> None:
+        """Close the files without a promise; the scratch removes them."""
+        for sink in self._sinks.values():
+            sink.close()
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.abandon()
+
+
+def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileRecord:
+    """Write the dead positions of a segment (sorted, int64), durably but for the folder."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(positions, dtype="<i8"), allow_pickle=False)
+    with Sink(scratch.new("deletes", ".npy")) as sink:
+        sink.write(buffer.getvalue())
+        sink.sync()
+        size, sha256 = sink.finish()
+    return FileRecord(scratch.layout.name(sink.path), size, sha256)
+
+
+def write_segment(
+    scratch: Scratch, ids: list[str], hashes: Array, vectors: Float32[Array, "n d"], metadata: pa.Table
+) -> SegmentRecord:
+    """Write one new segment with rows 0 … n−1, durable with its folder."""
+    with files.storing(scratch.layout.segments), SegmentWriter(scratch, vectors.shape[1], metadata.schema) as writer:
+        writer.write(text_array(ids), hashes, np.arange(len(ids), dtype=np.int64), vectors, metadata)
+        record = writer.finish()
+        files.sync_folder(scratch.layout.segments)
+    return record
