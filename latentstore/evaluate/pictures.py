@@ -1,4 +1,4 @@
-"""The grids of the report, each a contact sheet: arrays in, a picture for either theme out; nothing is read or searched.
+"""The grids of the report, each a contact sheet: arrays in, a picture for either theme out. Nothing is searched here.
 
 A picture is a function of the theme, so that the page can show the same one on white and on black.
 """
