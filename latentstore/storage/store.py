@@ -110,12 +110,12 @@ class StoreFiles:
         return self.layout.encoder(fingerprint)
 
     def new_encoder_folder(self, fingerprint: str) -> Path:
-        """An encoder's folder, made if it is missing; the encoder counts from the moment its spec.json is there."""
+        """Where an encoder goes; the folder above is made. The encoder's own folder appears whole, by renaming."""
         if self.mode == "r":
             raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
         folder = self.layout.encoder(fingerprint)
         with files.storing(folder):
-            files.make_folder(folder)
+            files.make_folder(folder.parent)
         return folder
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
