@@ -124,9 +124,11 @@ class EmbedSection(Section):
 
 
 class IndexSection(Section):
-    """The search structure: "auto" chooses by size."""
+    """The search structure: "auto" chooses by size; `target_recall` of the true 10 nearest are to be found."""
 
     kind: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
+    target_recall: Fraction = 0.98
+    seed: Seed = 0
 
 
 class AttributeSection(Section):
@@ -153,8 +155,12 @@ class MapSection(Section):
 
 
 class EvaluateSection(Section):
-    """How many items the slower measures look at: `queries` for index recall, `map_items` for map quality."""
+    """`label` is the column whose values neighbours should share, for the measures that need one.
 
+    The slower measures look at some items only: `queries` for index recall, `map_items` for map quality.
+    """
+
+    label: str = "label"
     queries: PositiveInt = 1_000
     map_items: PositiveInt = 5_000
     seed: Seed = 0
@@ -254,6 +260,11 @@ def parse_config(document: Mapping[str, Any], *, folder: Path | None = None, whe
         raise ConfigInvalid(f"{where}: {describe(error, Config)}") from error
     config._where = where
     return config
+
+
+def as_config(given: Config | Path | str) -> Config:
+    """A configuration as it is, or from its file: what every flow takes."""
+    return given if isinstance(given, Config) else load_config(given)
 
 
 def digest(*parts: JsonValue) -> str:

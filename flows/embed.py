@@ -1,0 +1,234 @@
+"""`embed`: bring a space's rows to what the dataset holds now, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from prefect import flow, task
+
+from flows.config import Config, as_config, digest
+from flows.difference import HASH, VARIANCE, Difference, compare
+from flows.outcome import Outcome
+from flows.running import run_name, step
+from flows.shards import Coded, encode_shards
+from flows.train import needed_encoder
+from flows.workspace import Workspace, opened
+from latentstore.errors import ShapeMismatch, SpaceMismatch
+from latentstore.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+    from latentstore.space import EmbeddingSpace
+    from latentstore.storage import Snapshot, StagedSegment
+
+
+@dataclass(frozen=True)
+class Embedded(Outcome):
+    """What an `embed` did.
+
+    Attributes:
+        version: The space's newest version now.
+        encoded: Items that were encoded by this call.
+        resumed: Items that a killed call had encoded before.
+        carried: Items whose metadata changed and whose latent stayed.
+        deleted: Items that vanished from the dataset.
+        changed: Whether a version was committed.
+    """
+
+    version: int
+    encoded: int
+    resumed: int
+    carried: int
+    deleted: int
+
+
+def embed_items(work: Workspace) -> Embedded:
+    """Embed new and changed items, delete vanished ones, all in one commit; nothing when there are none.
+
+    Finished shards are durable at once: a killed call is repeated and goes on after the last of them.
+
+    Raises:
+        UnknownEncoder: `train` has not run.
+        SpaceMismatch: The space holds rows that came from no dataset, or has another metric.
+        CommitConflict: Someone else changed rows meanwhile.
+    """
+    fingerprint = needed_encoder(work)
+    space = work.space or _create(work, fingerprint)
+    _check_ours(space, work)
+    snapshot, columns = space.snapshot, _columns(work)
+    stored = work.config.encoder
+    with_variance = stored is not None and _has_posterior(stored.kind)
+    difference = compare(snapshot, work.dataset.ids, columns, (fingerprint, _dim(work)), extra=with_variance)
+    if difference.empty:
+        _clear_staging(space, keep=None)
+        return Embedded(f"all {len(snapshot)} items are embedded", False, space.version, 0, 0, 0, 0)
+    key = _key(work, difference, columns, fingerprint)
+    _clear_staging(space, keep=key)
+    staging = _Staging(space, work, columns, fingerprint, key, difference.replace_all)
+    resumed = staging.encode(difference.encode)
+    staged = [*space.files.staged(key), *staging.carry(snapshot, difference, with_variance)]
+    manifest = space.files.append(
+        staged,
+        on_existing="replace",
+        delete_ids=difference.vanished,
+        replace_all=difference.replace_all,
+        based_on=snapshot.version,
+        encoder=fingerprint,
+        source=work.dataset.source,
+        operation="embed",
+    )
+    work.report("embed", 1.0)
+    encoded, carried, deleted = len(difference.encode) - resumed, len(difference.carry), len(difference.vanished)
+    parts = {"embedded": encoded, "taken from a killed run": resumed, "with new metadata": carried, "deleted": deleted}
+    did = f"version {manifest.version}: {', '.join(f'{n} {what}' for what, n in parts.items() if n)}"
+    return Embedded(did, True, manifest.version, encoded, resumed, carried, deleted)
+
+
+class _Staging:
+    """Writes rows durably under one key; no version names them yet."""
+
+    def __init__(
+        self,
+        space: EmbeddingSpace,
+        work: Workspace,
+        columns: pa.Table,
+        fingerprint: str | None,
+        key: str,
+        replace_all: bool,
+    ) -> None:
+        self._space, self._work, self._columns, self._key = space, work, columns, key
+        self._fingerprint, self._replace_all = fingerprint, replace_all
+
+    def encode(self, positions: Int64[Array, " m"]) -> int:
+        """Encode and stage what a killed call has not; returns how many items it had."""
+        size = self._work.config.embed.shard_items
+        shards = [positions[start : start + size] for start in range(0, len(positions), size)]
+        finished = {int(one.properties["shard"]) for one in self._space.files.staged(self._key)}
+        left = [number for number in range(len(shards)) if number not in finished]
+        before = sum(len(shards[number]) for number in finished)
+        if not left:
+            return before
+        numbers = iter(left)
+        code = _coder(self._work, self._fingerprint)
+        encode_shards(
+            self._work.dataset,
+            [shards[number] for number in left],
+            code,
+            lambda shard, coded: self._stage(shard, coded, next(numbers)),
+            lambda done: self._work.report("embed", min((before + done) / len(positions), 0.999)),
+        )
+        return before
+
+    def carry(self, snapshot: Snapshot, difference: Difference, with_variance: bool) -> list[StagedSegment]:
+        """Stage rows whose latent stays."""
+        if not len(difference.carry):
+            return []
+        variance = snapshot.columns(difference.carry_rows, [VARIANCE])[VARIANCE] if with_variance else None
+        table = self._table(difference.carry, variance)
+        ids = self._work.dataset.ids[difference.carry].tolist()
+        vectors = snapshot.vectors(difference.carry_rows)
+        dim = snapshot.dim if self._replace_all else None
+        return [self._space.files.stage(ids, vectors, table, encoder=self._fingerprint, dim=dim)]
+
+    def _stage(self, positions: Int64[Array, " m"], coded: Coded, number: int) -> None:
+        variance = None
+        if coded.variance is not None:
+            flat = pa.array(np.ascontiguousarray(coded.variance).ravel(), pa.float32())
+            variance = pa.FixedSizeListArray.from_arrays(flat, coded.variance.shape[1])
+        self._space.files.stage(
+            self._work.dataset.ids[positions].tolist(),
+            coded.latents,
+            self._table(positions, variance),
+            key=self._key,
+            encoder=self._fingerprint,
+            dim=coded.latents.shape[1] if self._replace_all else None,
+            properties={"shard": number},
+        )
+
+    def _table(self, positions: Int64[Array, " m"], variance: Any) -> pa.Table:
+        table = self._columns.take(pa.array(positions))
+        return table if variance is None else table.append_column(VARIANCE, variance)
+
+
+def _coder(work: Workspace, fingerprint: str | None) -> Callable[[Array], Coded]:
+    """How items become latents; ready vectors are taken as they are."""
+    if fingerprint is None:
+        return lambda items: Coded(np.asarray(items, np.float32))
+    encoder = work.store.encoder(fingerprint)
+    if tuple(encoder.item_shape) != tuple(work.dataset.item_shape):
+        raise ShapeMismatch(
+            f"the dataset's items are {work.dataset.item_shape}, encoder {fingerprint} takes {encoder.item_shape}; "
+            "resize the items or train again"
+        )
+    if _has_posterior(encoder.spec["kind"]):
+        return lambda items: Coded(*encoder.posterior(items))
+    return lambda items: Coded(encoder.encode(items))
+
+
+def _has_posterior(kind: str) -> bool:
+    return kind == "vae"
+
+
+def _columns(work: Workspace) -> pa.Table:
+    """Metadata of all items and the hash of their content."""
+    table = work.dataset.metadata
+    if HASH in table.column_names:
+        table = table.drop_columns([HASH])
+    return table.append_column(HASH, pa.array(work.hashes, pa.string()))
+
+
+def _create(work: Workspace, fingerprint: str | None) -> EmbeddingSpace:
+    return work.store.create_space(
+        work.config.space, dim=_dim(work), metric=work.config.metric, encoder=fingerprint, source=work.dataset.source
+    )
+
+
+def _dim(work: Workspace) -> int:
+    return work.config.encoder.dim if work.config.encoder else work.dataset.item_shape[0]
+
+
+def _check_ours(space: EmbeddingSpace, work: Workspace) -> None:
+    if space.metric != work.config.metric:
+        raise SpaceMismatch(
+            f"space {space.name!r} measures {space.metric}, the configuration says {work.config.metric}; "
+            "correct metric, or choose another name"
+        )
+    if space.snapshot.manifest.source is None and len(space):
+        raise SpaceMismatch(
+            f"space {space.name!r} holds {len(space)} rows that came from no dataset, which embed would delete; "
+            "choose another name for the space in the configuration"
+        )
+
+
+def _key(work: Workspace, difference: Difference, columns: pa.Table, fingerprint: str | None) -> str:
+    """Names this very work, so that only a repetition of it takes up what was staged."""
+    rows = columns.take(pa.array(difference.encode)).append_column(
+        "id", pa.array(work.dataset.ids[difference.encode], pa.string())
+    )
+    state = xxhash.xxh3_128()
+    for batch in rows.combine_chunks().to_batches():
+        state.update(batch.serialize())
+    return f"embed-{digest(state.hexdigest(), fingerprint, work.config.embed.shard_items)}"
+
+
+def _clear_staging(space: EmbeddingSpace, keep: str | None) -> None:
+    for key in space.files.staging_keys():
+        if key.startswith("embed-") and key != keep:
+            space.files.clear_staging(key)
+
+
+embed_step = task(embed_items, **step("embed"))
+
+
+@flow(name="embed", flow_run_name=run_name("embed"))
+def embed(config: Config | Path | str) -> Embedded:
+    """Embed what is new or changed in the dataset, delete what vanished."""
+    with opened(as_config(config)) as work:
+        return embed_step(work)

@@ -1,0 +1,160 @@
+"""`evaluate`: measure the newest version of a space, and keep what was measured beside it."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prefect import flow, task
+
+from flows.artifacts import show_metrics, show_picture
+from flows.config import Config, as_config, digest
+from flows.outcome import Outcome
+from flows.records import Evaluation, read_evaluation, write_evaluation
+from flows.running import run_name, step
+from flows.workspace import Part, Workspace, opened
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Shaped
+
+    from latentstore.encoders import Encoder
+    from latentstore.space import EmbeddingSpace
+    from latentstore.types import Array
+
+FEWEST = 11  # items on a side, below which 10 neighbours cannot vote
+SHOWN = 10  # test items in the picture of reconstructions
+
+
+@dataclass(frozen=True)
+class Evaluated(Outcome):
+    """The record of the newest version; `changed` when it was measured now."""
+
+    evaluation: Evaluation
+
+
+def measure(work: Workspace) -> Evaluated:
+    """Measure encoder, index and maps of the newest version; the record that is there when nothing changed."""
+    space = work.made_space
+    section = work.config.evaluate
+    parameters = digest(section.model_dump(mode="json"), work.config.split.model_dump(mode="json"))
+    known = read_evaluation(space.files.folder, space.version)
+    if known is not None and known.parameters == parameters:
+        return Evaluated(f"version {space.version} is evaluated", False, known)
+    started = time.perf_counter()
+    metrics = _encoder_metrics(work, space)
+    work.report("evaluate", 0.6)
+    metrics |= _index_metrics(work, space)
+    work.report("evaluate", 0.8)
+    metrics |= _map_metrics(work, space)
+    evaluation = Evaluation(
+        version=space.version,
+        rows=len(space),
+        encoder=space.fingerprint,
+        parameters=parameters,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - started,
+        metrics={name: float(value) for name, value in metrics.items()},
+    )
+    write_evaluation(space.files.folder, evaluation)
+    work.report("evaluate", 1.0)
+    return Evaluated(f"version {space.version}: {len(metrics)} metrics", True, evaluation)
+
+
+def _encoder_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.evaluate import encoder_metrics, fit_pca, knn_accuracy, linear_probe
+
+    train, test = work.training, work.testing
+    latents = _latents(space, train), _latents(space, test)
+    labels = _labels(work, train), _labels(work, test)
+    if space.encoder is None:
+        if labels[0] is None or labels[1] is None:
+            return {}
+        votes = knn_accuracy(latents[0], labels[0], latents[1], labels[1], metric=space.metric)
+        probe = linear_probe(latents[0], labels[0], latents[1], labels[1])
+        return {**{f"knn{k}": accuracy for k, accuracy in votes.items()}, "linear_probe": probe}
+    baseline = fit_pca(train, space.dim, seed=work.config.evaluate.seed)
+    found = encoder_metrics(
+        space.encoder,
+        train,
+        labels[0],
+        test,
+        labels[1],
+        latents=latents,
+        baseline=baseline,
+        metric=space.metric,
+        seed=work.config.evaluate.seed,
+    )
+    if "mse" in found and len(work.dataset.item_shape) == 3:
+        picture = _reconstructions(space.encoder, baseline, test)
+        show_picture(work.config.space, "reconstructions", "Test items, as the encoder and as PCA see them", picture)
+    return found
+
+
+def _index_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.evaluate import index_metrics
+
+    if len(space) < FEWEST:
+        return {}
+    return index_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
+
+
+def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.maps import quality
+
+    rows = space.snapshot.live_rows()
+    rng = np.random.default_rng(work.config.evaluate.seed)
+    chosen = np.sort(rng.choice(len(rows), min(len(rows), work.config.evaluate.map_items), replace=False))
+    column = work.config.evaluate.label
+    found: dict[str, float] = {}
+    for name in work.config.maps:
+        table = space.map(name)
+        table = table.take(chosen)
+        ids = table["id"].to_pylist()
+        at = space.snapshot.find(ids)
+        labels = None
+        if column in space.columns:
+            labels = np.array(space.snapshot.columns(at, [column])[column].to_pylist(), dtype=str)
+        coordinates = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+        measured = quality(space.snapshot.vectors(at), coordinates, labels)
+        found |= {f"{name}_{what}": float(value) for what, value in measured.items()}
+    return found
+
+
+def _latents(space: EmbeddingSpace, part: Part) -> Float32[Array, "m d"]:
+    return space.snapshot.vectors(space.snapshot.find(part.dataset.ids[part.positions].tolist()))
+
+
+def _labels(work: Workspace, part: Part) -> Shaped[Array, " m"] | None:
+    column = work.config.evaluate.label
+    if column not in work.dataset.metadata.column_names or len(part) < FEWEST:
+        return None
+    return part.labels(column).astype(str)
+
+
+def _reconstructions(encoder: Encoder, baseline: Encoder, test: Part) -> bytes:
+    from latentstore.evaluate.pictures import reconstructions
+    from latentstore.evaluate.theme import LIGHT
+
+    items = test.read(np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(np.int64))
+    ours, theirs = (one.decode(one.encode(items)) for one in (encoder, baseline))
+    picture = reconstructions(items, ours, theirs, [""] * len(items), dim=encoder.dim)
+    png = io.BytesIO()
+    picture(LIGHT).save(png, "PNG", optimize=True)
+    return png.getvalue()
+
+
+evaluate_step = task(measure, **step("evaluate"))
+
+
+@flow(name="evaluate", flow_run_name=run_name("evaluate"))
+def evaluate(config: Config | Path | str) -> Evaluated:
+    """Measure the newest version of a space."""
+    with opened(as_config(config)) as work:
+        evaluated = evaluate_step(work)
+        show_metrics(work, evaluated.evaluation)
+        return evaluated

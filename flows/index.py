@@ -1,0 +1,35 @@
+"""`index`: the search structure of a space, unless it covers these very rows already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, task
+
+from flows.config import Config, as_config
+from flows.fresh import is_fresh
+from flows.outcome import Outcome
+from flows.running import run_name, step
+from flows.workspace import Workspace, opened
+
+
+def build_index(work: Workspace) -> Outcome:
+    """Build the index, unless it is fresh."""
+    section, space = work.config.index, work.made_space
+    manifest = space.snapshot.manifest
+    if is_fresh(manifest, manifest.index, "index", wanted=section.kind, target_recall=section.target_recall):
+        return Outcome("the index covers all rows", False)
+    version = space.build_index(section.kind, target_recall=section.target_recall, seed=section.seed)
+    work.report("index", 1.0)
+    kind = space.snapshot.manifest.index[0].kind
+    return Outcome(f"version {version}: {kind} index over {len(space)} rows", True)
+
+
+index_step = task(build_index, **step("index"))
+
+
+@flow(name="index", flow_run_name=run_name("index"))
+def index(config: Config | Path | str) -> Outcome:
+    """Build the index of a space, unless it is fresh."""
+    with opened(as_config(config)) as work:
+        return index_step(work)

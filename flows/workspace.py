@@ -1,0 +1,170 @@
+"""What the steps of one configuration share: the store, the dataset, who trains and who tests, and the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from flows.config import Config, digest
+from flows.lock import only_one
+from flows.reporting import Reporter, RunReporter
+from latentstore.datasets import Dataset, open_dataset
+from latentstore.errors import ConfigInvalid
+from latentstore.store import LatentStore, open_store
+from latentstore.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64, Shaped
+
+    from latentstore.space import EmbeddingSpace
+
+
+def refresh_lock(config: Config) -> Path:
+    """Held while a flow writes to the space."""
+    return config.store / "locks" / f"refresh-{config.space}"
+
+
+class Workspace:
+    """Opens what is needed when it is needed; holds the space's lock from `with` to its end.
+
+    Args:
+        config: The checked configuration.
+        report: Where progress goes.
+    """
+
+    def __init__(self, config: Config, report: Reporter | None = None) -> None:
+        self.config = config
+        self.report = report or Reporter()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Workspace:
+        _ = self.store  # a folder that is no store is refused before a lock is put into it
+        what = f"a run on space {self.config.space!r} of {self.config.store}"
+        self._open.enter_context(only_one(refresh_lock(self.config), what=what))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def store(self) -> LatentStore:
+        """The store, made on first use."""
+        return open_store(self.config.store)
+
+    @property
+    def space(self) -> EmbeddingSpace | None:
+        """The space at its newest version; None before the first `embed`."""
+        return self.store.space(self.config.space) if self.config.space in self.store.spaces else None
+
+    @property
+    def made_space(self) -> EmbeddingSpace:
+        """The space at its newest version.
+
+        Raises:
+            UnknownSpace: Nothing was embedded yet.
+        """
+        return self.store.space(self.config.space)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The items, as they are now."""
+        section = self.config.dataset
+        with self.config.blame("dataset"):
+            dataset = open_dataset(section.name, **section.options)
+            if self.config.encoder is None and len(dataset.item_shape) != 1:
+                raise ConfigInvalid(f"{section.name} gives images of {dataset.item_shape}; add an [encoder] section")
+            return dataset
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        """Content hash of every item."""
+        return self.dataset.content_hashes()
+
+    @cached_property
+    def dataset_digest(self) -> str:
+        """Hash of all ids and contents, in order."""
+        state = xxhash.xxh3_128()
+        for name, content in zip(self.dataset.ids, self.hashes, strict=True):
+            state.update(f"{name}\0{content}\n".encode())
+        return state.hexdigest()
+
+    @cached_property
+    def in_test(self) -> Array:
+        """Which items test the encoder instead of training it: bool (n,)."""
+        split, metadata = self.config.split, self.dataset.metadata
+        if split.column in metadata.column_names:
+            values = np.array(metadata[split.column].to_pylist(), dtype=object)
+            if not {split.train, split.test} & set(values):
+                held = ", ".join(sorted(map(repr, set(values)))[:5])
+                raise ConfigInvalid(
+                    f"column {split.column!r} holds {held}, neither {split.train!r} nor {split.test!r}; "
+                    "set train and test in [split]"
+                )
+            return np.asarray(values == split.test)
+        draws = np.array([xxhash.xxh3_64_intdigest(name) for name in self.dataset.ids], np.uint64)
+        return np.asarray(draws < np.uint64(split.test_fraction * 2**64))
+
+    @property
+    def training(self) -> Part:
+        """The items that train the encoder."""
+        with self.config.blame("split"):
+            return self._part(np.flatnonzero(~self.in_test), "train")
+
+    @property
+    def testing(self) -> Part:
+        """The items that test it."""
+        with self.config.blame("split"):
+            return self._part(np.flatnonzero(self.in_test), "test")
+
+    def _part(self, positions: Int64[Array, " m"], side: str) -> Part:
+        if not len(positions):
+            raise ConfigInvalid(f"no item is on the {side} side; look at column and test_fraction")
+        return Part(self.dataset, positions)
+
+    @cached_property
+    def lineage(self) -> str:
+        """What an encoder is made from, as a key: recipe, seed and dataset; with retrain = "data" its items too."""
+        encoder = self.config.encoder
+        assert encoder is not None
+        recipe = encoder.model_dump(mode="json", exclude={"retrain"})
+        items = self.dataset_digest if encoder.retrain == "data" else None
+        return digest(recipe, self.dataset.source, self.config.split.model_dump(mode="json"), items)
+
+
+class Part:
+    """Some items of a dataset, read when needed: what `train` takes.
+
+    Attributes:
+        dataset: The whole.
+        positions: Which, ascending, (m,).
+        item_shape: (h, w, c), or (d,) of ready vectors.
+    """
+
+    def __init__(self, dataset: Dataset, positions: Int64[Array, " m"]) -> None:
+        self.dataset, self.positions = dataset, positions
+        self.item_shape = tuple(dataset.item_shape)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def read(self, positions: Int64[Array, " k"]) -> Array:
+        """Items at positions of this part."""
+        return self.dataset.read(self.positions[positions])
+
+    def labels(self, column: str) -> Shaped[Array, " m"]:
+        """A metadata column of these items, dtype object."""
+        values = np.array(self.dataset.metadata[column].to_pylist(), dtype=object)
+        return values[self.positions]
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Workspace]:
+    """The workspace of a flow run, locked; progress goes to the run's log and artifacts."""
+    with Workspace(config, RunReporter(config.space)) as work:
+        yield work
