@@ -47,7 +47,7 @@ def save_encoder(encoder: Encoder, folder: str | Path, card: Mapping[str, Any] |
     folder = Path(folder)
     described = {"format": FORMAT, "fingerprint": encoder.fingerprint, "spec": encoder.spec}
     told = _json({**(card or {}), "fingerprint": encoder.fingerprint})
-    if folder.exists() and any(folder.iterdir()):  # an empty folder is replaced by the rename
+    if folder.exists():
         if not (folder / SPEC).exists() or _read_json(folder / SPEC).get("fingerprint") != encoder.fingerprint:
             raise AlreadyExists(f"{folder} exists and is not encoder {encoder.fingerprint}; choose another folder")
         write_file(folder / CARD, told)
