@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from latentstore.errors import ConfigInvalid, InputError, NotFinite, ShapeMismatch
+from latentstore.errors import ConfigInvalid, InputError, NotFinite, NotSupported, ShapeMismatch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,68 +72,78 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The result of a k-nearest search: shape (k,) for one query, (n, k) for a batch.
+    """The result of a k-nearest search: 1-D arrays for one query, (n, k) for a batch of n.
+
+    Fewer than k rows may match. One query then has shorter arrays; in a batch the end of that row reads None, −1, NaN.
 
     Attributes:
-        ids: Item ids, dtype object; None where fewer than k rows matched.
-        rows: Row numbers, int64; −1 where missing.
-        distances: float32, ascending; NaN where missing. L2 is Euclidean (not squared), cosine is 1 − cos.
-            Under "ip" these are similarities, descending, and `similarities` is the name to use.
+        ids: Item ids, dtype object.
+        rows: Row numbers, int64.
+        distances: float32, ascending. L2 is Euclidean (not squared), cosine is 1 − cos.
+            Under ip these are similarities, descending, and `similarities` is the name to use.
+        k: Neighbours asked for.
         metric: The space's metric.
         version: The snapshot that answered.
-        columns: Metadata of the hits, flattened to (n·k) rows, when asked for.
+        columns: The metadata columns asked for, one row per hit, in the order of `to_arrow`.
     """
 
     ids: Array
     rows: Array
     distances: Array
+    k: int
     metric: Metric
     version: int
     columns: pa.Table | None = field(default=None, repr=False)
 
     @property
     def similarities(self) -> Array:
-        """Similarities, larger is nearer: inner product under ip, cosine under cosine."""
+        """Larger is nearer: the inner product under ip, the cosine under cosine.
+
+        Raises:
+            NotSupported: An l2 space has distances only.
+        """
         if self.metric == "l2":
-            raise ConfigInvalid("an l2 space has distances, not similarities; use .distances")
+            raise NotSupported("an l2 space has distances, not similarities; use .distances")
         return self.distances if self.metric == "ip" else 1 - self.distances
 
     @property
     def shortfall(self) -> Array | int:
-        """How many of the k asked for are missing because fewer rows match: an int, or shape (n,) for a batch."""
-        missing = (self.rows < 0).sum(axis=-1)
-        return int(missing) if self.rows.ndim == 1 else missing
+        """How many of the k neighbours do not exist: an int, or int64 of shape (n,) for a batch."""
+        missing = self.k - np.asarray(self.rows >= 0).sum(axis=-1)
+        return int(missing) if self.rows.ndim == 1 else np.asarray(missing)
 
     def __len__(self) -> int:
-        """Hits of a single query, or queries of a batch."""
-        return int((self.rows >= 0).sum()) if self.rows.ndim == 1 else len(self.rows)
+        """Hits of one query, or queries of a batch."""
+        return len(self.rows)
 
-    def __iter__(self) -> Iterator[tuple[str, float]]:
-        """(id, distance) of each hit of a single query."""
+    def __iter__(self) -> Iterator[tuple[ItemId, float]]:
+        """(id, distance) of each hit of one query.
+
+        Raises:
+            NotSupported: A batch has several lists of hits.
+        """
         if self.rows.ndim != 1:
-            raise InputError("a batch has no single list of hits; iterate over .ids and .distances")
-        for i in range(len(self)):
-            yield self.ids[i], float(self.distances[i])
+            raise NotSupported("a batch has no single list of hits; iterate over .ids and .distances")
+        return zip(self.ids.tolist(), self.distances.tolist(), strict=True)
 
     def to_arrow(self) -> pa.Table:
-        """A table of one row per hit: query, rank, id, row, distance (or similarity), and the columns asked for."""
+        """One row per hit: query, rank (both from 0), id, row, distance (ip: similarity), and the columns asked for."""
         import pyarrow as pa
 
         rows = np.atleast_2d(self.rows)
-        found = rows.ravel() >= 0
-        n, k = rows.shape
+        query, rank = np.nonzero(rows >= 0)
+        flat = np.flatnonzero(rows.ravel() >= 0)
         table = pa.table(
             {
-                "query": np.repeat(np.arange(n), k)[found],
-                "rank": np.tile(np.arange(k), n)[found],
-                "id": pa.array(self.ids.ravel()[found], pa.string()),
-                "row": rows.ravel()[found],
-                "similarity" if self.metric == "ip" else "distance": self.distances.ravel()[found],
+                "query": query,
+                "rank": rank,
+                "id": pa.array(self.ids.ravel()[flat], pa.string()),
+                "row": rows.ravel()[flat],
+                "similarity" if self.metric == "ip" else "distance": self.distances.ravel()[flat],
             }
         )
-        if self.columns is not None:
-            for name in self.columns.column_names:
-                table = table.append_column(name, self.columns[name])
+        for name in self.columns.column_names if self.columns is not None else ():
+            table = table.append_column(name, self.columns[name])
         return table
 
     def to_pandas(self) -> pd.DataFrame:

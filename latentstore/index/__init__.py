@@ -5,7 +5,17 @@ which match a filter is the space's business, passed in as masks.
 """
 
 from latentstore.index.approximate import ApproximateIndex, Operating
-from latentstore.index.exact import exact_search, rank
+from latentstore.index.exact import blocks, exact_search, rank, scan
 from latentstore.index.planner import Plan, choose_kind, plan_search
 
-__all__ = ["ApproximateIndex", "Operating", "Plan", "choose_kind", "exact_search", "plan_search", "rank"]
+__all__ = [
+    "ApproximateIndex",
+    "Operating",
+    "Plan",
+    "blocks",
+    "choose_kind",
+    "exact_search",
+    "plan_search",
+    "rank",
+    "scan",
+]

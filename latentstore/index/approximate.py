@@ -104,7 +104,7 @@ class ApproximateIndex:
         return next((point for point in self.curve if point.recall >= wanted), None)
 
     def propose(
-        self, queries: Float32[Array, "m d"], k: int, point: Operating, *, allowed: Bool[Array, n] | None = None
+        self, queries: Float32[Array, "m d"], k: int, point: Operating, *, allowed: Bool[Array, " n"] | None = None
     ) -> Int64[Array, "m c"]:
         """Candidates for the k nearest of each query, to be ranked exactly: positions (m, k·factor), −1 for none.
 

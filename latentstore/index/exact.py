@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from latentstore.types import Array, Metric
 
-    Block: TypeAlias = tuple[Float32[Array, "c d"], Int64[Array, "c"]]
-    Gather: TypeAlias = Callable[[Int64[Array, "c"]], Float32[Array, "c d"]]
+    Block: TypeAlias = tuple[Float32[Array, "c d"], Int64[Array, " c"]]
+    Gather: TypeAlias = Callable[[Int64[Array, " c"]], Float32[Array, "c d"]]
 
 CHUNK = 65_536  # vectors compared at a time: bounds the copies made by masks and by normalising
 SPARE = 16  # extra candidates: faiss computes l2 of batches as |x|² + |q|² − 2xq, whose rounding can swap near ties
@@ -26,7 +26,7 @@ def exact_search(
     k: int,
     metric: Metric,
     *,
-    allowed: Bool[Array, n] | None = None,
+    allowed: Bool[Array, " n"] | None = None,
 ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
     """Find the k nearest vectors of each query by looking at all of them.
 
@@ -45,7 +45,9 @@ def exact_search(
     return rank(lambda positions: vectors[positions], queries, candidates, k, metric)
 
 
-def blocks(vectors: Float32[Array, "n d"], numbers: Int64[Array, n], allowed: Bool[Array, n] | None) -> Iterator[Block]:
+def blocks(
+    vectors: Float32[Array, "n d"], numbers: Int64[Array, " n"], allowed: Bool[Array, " n"] | None
+) -> Iterator[Block]:
     """Cut vectors into chunks of those allowed, each with its numbers; a chunk that is allowed whole is a view."""
     for start in range(0, len(vectors), CHUNK):
         part = slice(start, start + CHUNK)
@@ -115,12 +117,14 @@ def to_unit(vectors: Float32[Array, "n d"]) -> Float32[Array, "n d"]:
     return np.asarray(vectors / np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None])
 
 
-def distance_pairs(queries: Float32[Array, "c d"], vectors: Float32[Array, "c d"], metric: Metric) -> Float32[Array, c]:
+def distance_pairs(
+    queries: Float32[Array, "c d"], vectors: Float32[Array, "c d"], metric: Metric
+) -> Float32[Array, " c"]:
     """Distance of each query to the vector beside it: Euclidean, 1 − cos, or the inner product."""
     if metric == "l2":
         offsets = vectors - queries
         return np.asarray(np.sqrt(np.einsum("cd,cd->c", offsets, offsets)))
-    dots: Float32[Array, c] = np.einsum("cd,cd->c", queries, vectors)
+    dots: Float32[Array, " c"] = np.einsum("cd,cd->c", queries, vectors)
     if metric == "ip":
         return dots
     # |a|²|b|² under one root: exact 1 for a vector with itself more often than two roots multiplied.

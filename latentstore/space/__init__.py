@@ -1,0 +1,9 @@
+"""One embedding space: rows, search, points and their algebra, concepts, paths, maps."""
+
+from latentstore.space.density import Samples
+from latentstore.space.embedding_space import EmbeddingSpace
+from latentstore.space.latent import Latent
+from latentstore.space.paths import Path, PathReport
+from latentstore.space.status import Artefact, Status
+
+__all__ = ["Artefact", "EmbeddingSpace", "Latent", "Path", "PathReport", "Samples", "Status"]

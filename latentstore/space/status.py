@@ -1,0 +1,126 @@
+"""How a space stands: what is indexed, what is stale, what to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentstore.index import choose_kind
+from latentstore.space.indexing import current_index
+
+if TYPE_CHECKING:
+    from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.storage import ArtefactRecord
+
+REBUILD_SHARE = 0.1  # unindexed rows are scanned exactly: beyond a tenth of the space a rebuild pays for itself
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A derived artefact beside the rows it was computed from.
+
+    Attributes:
+        room: "index", "concepts" or "maps".
+        name: For example "centroids/label".
+        version: The version it was computed from.
+        added: Rows that came since.
+        deleted: Rows that went since.
+    """
+
+    room: str
+    name: str
+    version: int
+    added: int
+    deleted: int
+
+    @property
+    def stale(self) -> bool:
+        """Whether rows changed since."""
+        return bool(self.added or self.deleted)
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a space at one version.
+
+    Attributes:
+        space: Its name.
+        version: The version described.
+        rows: Live rows.
+        dead: Deleted rows not yet compacted away.
+        segments: Files the rows are in.
+        dim: Width d.
+        metric: l2, cosine or ip.
+        encoder: Fingerprint, None for ready vectors.
+        tags: Version by tag.
+        index: Kind of index, "none" before one was built.
+        unindexed: Live rows that every search compares exactly.
+        artefacts: Index, concepts and maps with their staleness.
+        advice: What to run, and why; empty when nothing pays.
+    """
+
+    space: str
+    version: int
+    rows: int
+    dead: int
+    segments: int
+    dim: int
+    metric: str
+    encoder: str | None
+    tags: dict[str, int]
+    index: str
+    unindexed: int
+    artefacts: tuple[Artefact, ...]
+    advice: tuple[str, ...]
+
+
+def status(space: EmbeddingSpace) -> Status:
+    """Take stock of a space's snapshot."""
+    manifest = space.snapshot.manifest
+    artefacts = tuple(
+        _artefact(space, room, record)
+        for room, records in (("index", manifest.index), ("concepts", manifest.concepts), ("maps", manifest.maps))
+        for record in records
+    )
+    index = current_index(space.snapshot)
+    kind = index.kind if index else "none"
+    unindexed = _unindexed(space, artefacts) if kind not in ("none", "flat") else len(space)
+    return Status(
+        space=space.name,
+        version=space.version,
+        rows=len(space),
+        dead=sum(segment.dead for segment in manifest.segments),
+        segments=len(manifest.segments),
+        dim=space.dim,
+        metric=space.metric,
+        encoder=space.fingerprint,
+        tags=space.files.tags(),
+        index=kind,
+        unindexed=unindexed,
+        artefacts=artefacts,
+        advice=tuple(_advice(space, kind, unindexed, artefacts)),
+    )
+
+
+def _artefact(space: EmbeddingSpace, room: str, record: ArtefactRecord) -> Artefact:
+    """Rows are numbered upwards and never reused: those from `next_row` on were added, what is missing was deleted."""
+    then_next, then_rows = int(record.properties["next_row"]), int(record.properties["rows"])
+    if record.version < space.snapshot.manifest.revived_version:
+        return Artefact(room, record.name, record.version, len(space), then_rows)
+    added = int((space.snapshot.live_rows() >= then_next).sum())
+    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added))
+
+
+def _unindexed(space: EmbeddingSpace, artefacts: tuple[Artefact, ...]) -> int:
+    return next((a.added for a in artefacts if a.room == "index"), len(space))
+
+
+def _advice(space: EmbeddingSpace, kind: str, unindexed: int, artefacts: tuple[Artefact, ...]) -> list[str]:
+    advice = []
+    if kind == "none" and choose_kind("auto", len(space), space.dim) != "flat":
+        advice.append("no index: every search compares all rows; run build_index()")
+    if kind not in ("none", "flat") and unindexed > REBUILD_SHARE * max(len(space), 1):
+        advice.append(f"{unindexed} of {len(space)} rows are not indexed; run build_index()")
+    stale = [a for a in artefacts if a.stale and a.room != "index"]
+    advice += [f"{a.name} misses {a.added} added and keeps {a.deleted} deleted rows; fit it again" for a in stale]
+    return advice

@@ -1,0 +1,36 @@
+"""What has been opened and computed of one snapshot, so that the next query finds it ready."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from latentstore.space import density
+from latentstore.space.concepts import Concepts
+from latentstore.space.search import Searcher
+
+if TYPE_CHECKING:
+    from latentstore.geometry import Mixture, RealismScale
+    from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.storage import Snapshot
+
+MIXTURES_KEPT = 64
+
+
+class View:
+    """Everything derived from one snapshot; thrown away as a whole when the space moves to a newer one."""
+
+    def __init__(self, space: EmbeddingSpace, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.searcher = Searcher(snapshot)
+        self.concepts = Concepts(snapshot)
+        self._space = space
+        self.mixture = lru_cache(MIXTURES_KEPT)(self._fit_mixture)
+
+    @cached_property
+    def realism_scale(self) -> RealismScale:
+        """The data's own spread."""
+        return density.realism_scale(self._space)
+
+    def _fit_mixture(self, column: str, label: str | None) -> Mixture:
+        return density.fit_mixture(self._space, column, label)

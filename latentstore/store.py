@@ -1,0 +1,147 @@
+"""A store: many spaces and their encoders in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+from latentstore.errors import SpaceMismatch
+from latentstore.space import EmbeddingSpace
+from latentstore.storage import StoreFiles
+from latentstore.types import check_metric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from latentstore.encoders import Encoder
+    from latentstore.storage import Problem
+
+
+def open_store(path: str | Path, mode: Literal["rw", "r"] = "rw") -> LatentStore:
+    """Open a store.
+
+    Args:
+        path: Its folder; created on the first write.
+        mode: "rw", or "r", which never writes and needs the store to exist.
+
+    Raises:
+        UnknownSpace: Nothing is there and `mode` is "r", or the folder holds something else.
+        FormatTooNew: A newer release wrote it.
+    """
+    return LatentStore(StoreFiles(Path(path), mode))
+
+
+class LatentStore:
+    """Many embedding spaces, their encoders, and SQL over all of them.
+
+    Attributes:
+        files: The store's files (storage room).
+    """
+
+    def __init__(self, files: StoreFiles) -> None:
+        self.files = files
+        self._encoders: dict[str, Encoder] = {}
+        self._lock = Lock()
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.files.folder
+
+    @property
+    def spaces(self) -> list[str]:
+        """Names of the spaces, ascending."""
+        return self.files.spaces()
+
+    @property
+    def encoders(self) -> list[str]:
+        """Fingerprints of the encoders, ascending."""
+        return self.files.encoders()
+
+    def __repr__(self) -> str:
+        return f"LatentStore({str(self.path)!r}, spaces {self.spaces})"
+
+    def space(self, name: str, at: int | str | None = None) -> EmbeddingSpace:
+        """Open a space at its newest version, or read-only at a version number or tag.
+
+        Raises:
+            UnknownSpace: No such space.
+            UnknownVersion: No such version or tag.
+        """
+        return EmbeddingSpace(self.files.space(name), at=at, load_encoder=self.encoder)
+
+    def create_space(
+        self,
+        name: str,
+        *,
+        dim: int,
+        metric: str = "l2",
+        encoder: str | None = None,
+        source: dict[str, Any] | None = None,
+    ) -> EmbeddingSpace:
+        """Create an empty space.
+
+        Args:
+            name: Lower-case letters, digits and underscores, starting with a letter: it is a name in SQL.
+            dim: Width d of its latents, ≥ 1.
+            metric: l2, cosine or ip.
+            encoder: Fingerprint of a stored encoder; None for ready vectors.
+            source: Which dataset the items come from, JSON.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            ConfigInvalid: Name, dim or metric impossible.
+            UnknownEncoder: The encoder is not in the store.
+            SpaceMismatch: The encoder has another dim.
+        """
+        if encoder is not None and self.encoder(encoder).dim != dim:
+            raise SpaceMismatch(
+                f"encoder {encoder} makes latents of d={self.encoder(encoder).dim}, not {dim}; use its d"
+            )
+        files = self.files.create_space(name, dim=dim, metric=check_metric(metric), encoder=encoder, source=source)
+        return EmbeddingSpace(files, load_encoder=self.encoder)
+
+    def encoder(self, fingerprint: str) -> Encoder:
+        """Load an encoder; kept in memory afterwards.
+
+        Raises:
+            UnknownEncoder: Not in the store.
+            ChecksumMismatch: Its weights are not those its fingerprint names.
+        """
+        with self._lock:
+            if fingerprint not in self._encoders:
+                from latentstore.encoders import load_encoder
+
+                self._encoders[fingerprint] = load_encoder(self.files.encoder_folder(fingerprint))
+            return self._encoders[fingerprint]
+
+    def add_encoder(self, encoder: Encoder, card: dict[str, Any]) -> str:
+        """Store an encoder under its fingerprint, durably; one that is there already stays.
+
+        Args:
+            encoder: The trained encoder.
+            card: Data, seed, epochs, time, metrics: JSON.
+
+        Returns:
+            The fingerprint.
+        """
+        from latentstore.encoders import save_encoder
+
+        if encoder.fingerprint not in self.encoders:
+            save_encoder(encoder, self.files.new_encoder_folder(encoder.fingerprint), card)
+        return encoder.fingerprint
+
+    def sql(self, query: str) -> pa.Table:
+        """Run one SELECT over the newest snapshots of all spaces; see `latentstore.sql`.
+
+        Raises:
+            QueryRefused: Not exactly one SELECT, or it reaches outside the store.
+        """
+        from latentstore.sql import run_sql
+
+        return run_sql(query, {name: self.space(name) for name in self.spaces})
+
+    def verify(self, *, deep: bool = True) -> list[Problem]:
+        """Check every file of every version of every space; an empty list is a sound store."""
+        return self.files.verify(deep=deep)
