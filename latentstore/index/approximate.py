@@ -176,9 +176,9 @@ def _factory(kind: Kind, n: int, dim: int) -> tuple[str, int]:
     if kind == "hnsw":
         return "HNSW16,SQ8", 100_000
     lists = 2 ** max(2, round(math.log2(math.sqrt(n))))
-    # 4-bit product codes of two dimensions each scan 32 vectors at a time in registers; with few or odd dimensions
-    # 8-bit scalar codes are as small in practice and lose less.
-    codes = f"PQ{dim // 2}x4fs" if dim >= 16 and dim % 2 == 0 else "SQ8"
+    # 4-bit product codes of two dimensions each scan 32 vectors at a time in registers. With few dimensions they lose
+    # too much: on 70,000 × 32 Fashion-MNIST latents recall stops at .956, while 8-bit scalars reach .994 in that time.
+    codes = f"PQ{dim // 2}x4fs" if dim >= 64 and dim % 2 == 0 else "SQ8"
     return f"IVF{lists},{codes}", max(TRAIN_PER_LIST * lists, 20_000)
 
 
@@ -218,4 +218,4 @@ def _grid(index: ApproximateIndex) -> list[tuple[int, int]]:
         return [(ef, factor) for ef in (16, 32, 64, 128, 256, 512) for factor in (1, 2, 4)]
     lists = index.faiss_index.nlist
     efforts = [e for e in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if e <= lists]
-    return [(effort, factor) for effort in efforts for factor in (2, 4, 10, 20)]
+    return [(effort, factor) for effort in efforts for factor in (1, 2, 4, 10, 20)]
