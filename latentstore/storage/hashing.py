@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from latentstore.errors import InputError
+from latentstore.storage.arrow import booleans_of, numbers
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -40,28 +42,9 @@ def check_ids(ids: Any) -> list[str]:
     return listed
 
 
-def hash_ids(ids: Sequence[str]) -> UInt64[Array, " n"]:
-    """xxh3_64 of each id's UTF-8 bytes.
-
-    Raises:
-        InputError: An id has no UTF-8 form (a lone surrogate).
-    """
-    try:
-        return np.fromiter((xxhash.xxh3_64_intdigest(one.encode()) for one in ids), np.uint64, len(ids))
-    except UnicodeEncodeError as error:
-        raise InputError(f"id {error.object!r} is not valid text (a lone surrogate); pass UTF-8 text") from error
-
-
-def text_array(ids: Iterable[str]) -> pa.LargeStringArray:
-    """Ids as Arrow text.
-
-    Raises:
-        InputError: An id has no UTF-8 form (a lone surrogate).
-    """
-    try:
-        return pa.array(ids, pa.large_string())
-    except UnicodeEncodeError as error:
-        raise InputError(f"id {error.object!r} is not valid text (a lone surrogate); pass UTF-8 text") from error
+def hash_ids(encoded: Sequence[bytes]) -> UInt64[Array, " n"]:
+    """xxh3_64 of each id's UTF-8 bytes."""
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), np.uint64, len(encoded))
 
 
 def match(
@@ -94,8 +77,8 @@ def match(
     open_ = open_[slot[open_] <= last]
     while len(open_):  # more than one turn only where hashes repeat
         candidate = positions[slot[open_]]
-        equal = pa.compute.equal(ids.take(pa.array(candidate)), wanted.take(pa.array(open_)))
-        hit = equal.to_numpy(zero_copy_only=False)
+        equal = pc.equal(ids.take(numbers(candidate)), wanted.take(numbers(open_)))
+        hit = booleans_of(equal)
         if alive is not None:
             hit &= alive[candidate]
         found[open_[hit]] = candidate[hit]

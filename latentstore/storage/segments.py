@@ -14,7 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from latentstore.errors import ChecksumMismatch, UnknownVersion
-from latentstore.storage import hashing
+from latentstore.storage import arrow, hashing
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
 from latentstore.types import Array
@@ -112,8 +112,7 @@ class Segment:
     @cached_property
     def relative_rows(self) -> Int64[Array, " n"]:
         """Relative row numbers in order, (n,)."""
-        values: Array = self._table.column("row").to_numpy()
-        return values
+        return arrow.numpy_of(self._table.column("row"))
 
     @cached_property
     def rows(self) -> Int64[Array, " n"]:
@@ -125,14 +124,12 @@ class Segment:
     @cached_property
     def hashes(self) -> UInt64[Array, " n"]:
         """Hashes of the ids, ascending, (n,)."""
-        values: Array = self._table.column("hash").to_numpy()
-        return values
+        return arrow.numpy_of(self._table.column("hash"))
 
     @cached_property
     def hash_positions(self) -> Int64[Array, " n"]:
         """The position in row order that each of `hashes` belongs to, (n,)."""
-        values: Array = self._table.column("position").to_numpy()
-        return values
+        return arrow.numpy_of(self._table.column("position"))
 
     @cached_property
     def row_hashes(self) -> UInt64[Array, " n"]:
@@ -226,7 +223,7 @@ class Segment:
             taken = positions + shift[inverse]
             if len(taken) == len(table) and np.array_equal(taken, np.arange(len(table))):
                 return table
-            return table.take(pa.array(taken))
+            return table.take(arrow.numbers(taken))
 
         table = self._read(self.record.files["parquet"], read) if len(positions) else pa.table({"": pa.nulls(0)})
         columns = []

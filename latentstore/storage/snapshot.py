@@ -11,13 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from latentstore.errors import InputError, NotFound, UnknownItem, suggest
-from latentstore.storage import artefacts
+from latentstore.storage import arrow, artefacts
 from latentstore.storage import columns as column_types
-from latentstore.storage.hashing import hash_ids, text_array
+from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
 from latentstore.storage.segments import Segment
-from latentstore.storage.writing import vector_array, vector_type
 from latentstore.types import Array, Metric
 
 if TYPE_CHECKING:
@@ -113,20 +112,21 @@ class Snapshot:
         ids = list(ids)
         if any(not isinstance(one, str) for one in ids):
             raise InputError(f"id {next(one for one in ids if not isinstance(one, str))!r} is no text; ids are str")
-        return self.find_hashed(text_array(ids), hash_ids(ids))
+        encoded = arrow.encode(ids)
+        return self.find_hashed(arrow.texts(encoded), hash_ids(encoded))
 
     def find_hashed(self, wanted: pa.LargeStringArray, hashes: UInt64[Array, " m"]) -> Int64[Array, " m"]:
         """`find` for ids whose hashes are known."""
         rows = np.full(len(hashes), -1, np.int64)
         order = np.argsort(hashes)  # neighbouring searches touch neighbouring pages
         hashes = hashes[order]
-        wanted = wanted.take(pa.array(order))
+        wanted = wanted.take(arrow.numbers(order))
         for segment in reversed(self.segments):
             positions = segment.find(wanted, hashes)
             hit = positions >= 0
             if hit.any():
                 rows[order[hit]] = segment.rows[positions[hit]]
-                order, hashes, wanted = order[~hit], hashes[~hit], wanted.filter(pa.array(~hit))
+                order, hashes, wanted = order[~hit], hashes[~hit], wanted.take(arrow.numbers(np.flatnonzero(~hit)))
             if not len(order):
                 break
         return rows
@@ -166,7 +166,7 @@ class Snapshot:
         """
         gathered = np.empty(len(rows), object)
         for segment, chosen, positions in self._located(rows):
-            gathered[chosen] = segment.ids.take(pa.array(positions)).to_pylist()
+            gathered[chosen] = segment.ids.take(arrow.numbers(positions)).to_pylist()
         return gathered
 
     def columns(self, rows: Int64[Array, " m"], names: Sequence[str] | None = None) -> pa.Table:
@@ -190,7 +190,7 @@ class Snapshot:
         table = pa.concat_tables(parts)
         if len(parts) == 1:
             return table
-        return table.take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
+        return table.take(arrow.numbers(np.argsort(np.concatenate(order), kind="stable")))
 
     def scan(self, columns: Sequence[str] | None = None, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """All live rows in row order, in bounded memory.
@@ -239,15 +239,15 @@ class Snapshot:
         return names
 
     def _type(self, name: str) -> pa.DataType:
-        own = {"row": pa.int64(), "id": pa.string(), "vector": vector_type(self.dim)}
+        own = {"row": pa.int64(), "id": pa.string(), "vector": arrow.vector_type(self.dim)}
         return own[name] if name in own else self.column_types[name]
 
     def _part(self, segment: Segment, positions: Int64[Array, " k"], names: list[str]) -> pa.Table:
         """Columns of one segment; row, id and vector come from the mapped files, not from Parquet."""
         own: dict[str, Callable[[], pa.Array]] = {
-            "row": lambda: pa.array(segment.rows[positions]),
-            "id": lambda: segment.ids.take(pa.array(positions)).cast(pa.string()),
-            "vector": lambda: vector_array(_take(segment.vectors, positions)),
+            "row": lambda: arrow.numbers(segment.rows[positions]),
+            "id": lambda: segment.ids.take(arrow.numbers(positions)).cast(pa.string()),
+            "vector": lambda: arrow.vectors(_take(segment.vectors, positions)),
         }
         stored = [name for name in names if name not in own]
         table = segment.columns(positions, stored, self.column_types) if stored else None

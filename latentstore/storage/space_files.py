@@ -14,7 +14,7 @@ from latentstore.storage import artefacts, files, staging
 from latentstore.storage import rows as changes
 from latentstore.storage import tags as tag_files
 from latentstore.storage.columns import fit_columns
-from latentstore.storage.hashing import check_ids, hash_ids
+from latentstore.storage.hashing import check_ids
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest
 from latentstore.storage.rows import KEEP, Append, OnExisting
 from latentstore.storage.snapshot import Snapshot
@@ -98,7 +98,7 @@ class SpaceFiles(Versions):
         record = None
         if listed:
             stored = [name for name, kind in columns if kind != "null"]
-            record = write_segment(scratch, listed, hash_ids(listed), checked, table.select(stored))
+            record = write_segment(scratch, listed, checked, table.select(stored))
         staged = StagedSegment(self.layout, record, width, columns, encoder, key, dict(properties or {}))
         if key is not None and record is not None:
             with files.storing(self.layout.staged(key)):

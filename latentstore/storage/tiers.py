@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from latentstore.storage import files
+from latentstore.storage import arrow, files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import SegmentRecord
 from latentstore.storage.segments import Segment
@@ -157,7 +157,7 @@ def _copy(
     """Write the rows of several segments as one batch."""
     tables = [segment.columns(positions, names, types) for segment, positions in parts]
     writer.write(
-        pa.concat_arrays([segment.ids.take(pa.array(positions)) for segment, positions in parts]),
+        pa.concat_arrays([segment.ids.take(arrow.numbers(positions)) for segment, positions in parts]),
         np.concatenate([segment.row_hashes[positions] for segment, positions in parts]),
         np.concatenate([segment.rows[positions] for segment, positions in parts]) - first_row,
         np.concatenate([segment.vectors[positions] for segment, positions in parts]),

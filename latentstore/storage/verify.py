@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentstore.errors import LatentStoreError, StorageError
-from latentstore.storage import files, tags
+from latentstore.storage import arrow, files, tags
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.log import Log
@@ -128,7 +128,7 @@ def _derived(layout: SpaceLayout, segment: Segment, record: SegmentRecord) -> It
         texts = batch.column("id").to_pylist()
         same = texts == segment.ids[start:stop].to_pylist()
         same &= np.array_equal(batch.column("row").to_numpy(), segment.relative_rows[start:stop])
-        if not (same and np.array_equal(hash_ids(texts), hashes[start:stop])):
+        if not (same and np.array_equal(hash_ids(arrow.encode(texts)), hashes[start:stop])):
             yield Problem(ids, f"differs from {segment.path.name} between positions {start} and {stop}", _REBUILD)
         start = stop
     if start != record.count:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from latentstore.storage import files
+from latentstore.storage import arrow, files
 from latentstore.storage.files import Sink
-from latentstore.storage.hashing import text_array
+from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
 from latentstore.types import Array
@@ -60,17 +60,6 @@ class Scratch:
             files.discard(self.paths)
 
 
-def vector_type(dim: int) -> pa.DataType:
-    """Fixed-size list of float32: what DuckDB and Arrow read as a vector."""
-    return pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
-
-
-def vector_array(vectors: Float32[Array, "n d"]) -> pa.FixedSizeListArray:
-    """Vectors as an Arrow column, not copied."""
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, type=vector_type(vectors.shape[1]))
-
-
 class SegmentWriter:
     """Writes one segment's files batch by batch, in bounded memory except for the ids.
 
@@ -89,7 +78,7 @@ class SegmentWriter:
         fields = [
             pa.field("row", pa.int64(), nullable=False),
             pa.field("id", pa.string(), nullable=False),
-            pa.field("vector", vector_type(dim), nullable=False),
+            pa.field("vector", arrow.vector_type(dim), nullable=False),
         ]
         self._schema = pa.schema([*fields, *metadata])
         self._sinks: dict[str, Sink] = {}
@@ -123,7 +112,7 @@ class SegmentWriter:
         metadata: pa.Table,
     ) -> None:
         """Append rows; `rows` are relative to the segment's first row and ascend over all calls."""
-        columns = [pa.array(rows), ids.cast(pa.string()), vector_array(vectors), *metadata.columns]
+        columns = [arrow.numbers(rows), ids.cast(pa.string()), arrow.vectors(vectors), *metadata.columns]
         table = pa.table(columns, schema=self._schema)
         self._ids.append(ids)
         self._hashes.append(hashes)
@@ -135,7 +124,7 @@ class SegmentWriter:
         def copy() -> None:
             self._sinks["f32"].write(np.ascontiguousarray(vectors, dtype="<f4"))
 
-        if vectors.nbytes < 1 << 18:  # below, a thread costs more than it saves
+        if vectors.nbytes < 1 << 21:  # below, a thread costs more than it saves
             encode()
             copy()
         else:
@@ -157,14 +146,8 @@ class SegmentWriter:
     def _write_ids(self, rows: Array) -> None:
         hashes = np.concatenate(self._hashes)
         order = np.argsort(hashes, kind="stable")
-        batch = pa.record_batch(
-            {
-                "id": pa.concat_arrays(self._ids),
-                "row": pa.array(rows),
-                "hash": pa.array(hashes[order]),
-                "position": pa.array(order.astype(np.int64)),
-            }
-        )
+        columns = [pa.concat_arrays(self._ids), *map(arrow.numbers, (rows, hashes[order], order))]
+        batch = pa.record_batch(columns, names=["id", "row", "hash", "position"])
         with pa.ipc.new_file(self._sinks["ids"], batch.schema) as writer:
             writer.write_batch(batch)
 
@@ -192,11 +175,12 @@ def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileReco
 
 
 def write_segment(
-    scratch: Scratch, ids: list[str], hashes: Array, vectors: Float32[Array, "n d"], metadata: pa.Table
+    scratch: Scratch, ids: list[str], vectors: Float32[Array, "n d"], metadata: pa.Table
 ) -> SegmentRecord:
     """Write one new segment with rows 0 … n−1, durable with its folder."""
     with files.storing(scratch.layout.segments), SegmentWriter(scratch, vectors.shape[1], metadata.schema) as writer:
-        writer.write(text_array(ids), hashes, np.arange(len(ids), dtype=np.int64), vectors, metadata)
+        encoded = arrow.encode(ids)
+        writer.write(arrow.texts(encoded), hash_ids(encoded), np.arange(len(ids), dtype=np.int64), vectors, metadata)
         record = writer.finish()
         files.sync_folder(scratch.layout.segments)
     return record
