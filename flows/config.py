@@ -38,7 +38,7 @@ from pydantic import (
 )
 
 from flows.problems import describe
-from latentstore.errors import ConfigInvalid, UnknownEncoder
+from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder
 from latentstore.types import Metric
 
 
@@ -212,8 +212,9 @@ class Config(Section):
         """Name file and section in the message of what a room refuses meanwhile."""
         try:
             yield
-        except (ConfigInvalid, UnknownEncoder) as error:
-            raise ConfigInvalid(f"{self._where}: [{section}] {error}") from error
+        except (InputError, UnknownEncoder) as error:
+            kind = ConfigInvalid if isinstance(error, UnknownEncoder) else type(error)
+            raise kind(f"{self._where}: [{section}] {error}") from error
 
     @model_validator(mode="after")
     def _maps_have_methods(self) -> Config:

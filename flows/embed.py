@@ -60,7 +60,7 @@ def embed_items(work: Workspace) -> Embedded:
         CommitConflict: Someone else changed rows meanwhile.
     """
     fingerprint = needed_encoder(work)
-    space = work.space or _create(work, fingerprint)
+    space = _create(work, fingerprint) if work.space is None else work.space  # an empty space is falsy
     _check_ours(space, work)
     snapshot, columns = space.snapshot, _columns(work)
     stored = work.config.encoder

@@ -16,8 +16,10 @@ from flows.workspace import Workspace, opened
 def build_index(work: Workspace) -> Outcome:
     """Build the index, unless it is fresh."""
     section, space = work.config.index, work.made_space
-    manifest = space.snapshot.manifest
-    if is_fresh(manifest, manifest.index, "index", wanted=section.kind, target_recall=section.target_recall):
+    manifest, wanted = space.snapshot.manifest, {"wanted": section.kind}
+    tuned = wanted | {"target_recall": section.target_recall}
+    exact = wanted | {"kind": "flat"}  # finds everything, whatever the target
+    if any(is_fresh(manifest, manifest.index, "index", **parameters) for parameters in (tuned, exact)):
         return Outcome("the index covers all rows", False)
     version = space.build_index(section.kind, target_recall=section.target_recall, seed=section.seed)
     work.report("index", 1.0)

@@ -73,7 +73,7 @@ def find_encoder(work: Workspace) -> str | None:
     matching = [card for card in _cards(work) if work.lineage in card.get("lineages", {})]
     if not matching:
         return None
-    serving = work.space.fingerprint if work.space else None
+    serving = None if work.space is None else work.space.fingerprint
     found = (str(card["fingerprint"]) for card in matching)
     return max(found, key=lambda fingerprint: (fingerprint == serving, fingerprint))
 

@@ -15,7 +15,7 @@ from flows.config import Config, digest
 from flows.lock import only_one
 from flows.reporting import Reporter, RunReporter
 from latentstore.datasets import Dataset, open_dataset
-from latentstore.errors import ConfigInvalid
+from latentstore.errors import ConfigInvalid, UnknownSpace
 from latentstore.store import LatentStore, open_store
 from latentstore.types import Array
 
@@ -60,7 +60,10 @@ class Workspace:
     @property
     def space(self) -> EmbeddingSpace | None:
         """The space at its newest version; None before the first `embed`."""
-        return self.store.space(self.config.space) if self.config.space in self.store.spaces else None
+        try:
+            return self.store.space(self.config.space)
+        except UnknownSpace:
+            return None
 
     @property
     def made_space(self) -> EmbeddingSpace:

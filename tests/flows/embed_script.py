@@ -1,0 +1,41 @@
+"""Embeds in a process of its own, one shard per line on stdin, and writes down what was encoded. Killed by the test.
+
+usage: embed_script.py CONFIG.toml LOG [paced]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flows.config import load_config
+from flows.embed import embed_items
+from flows.workspace import Workspace
+from latentstore.encoders import Encoder
+from latentstore.types import Array
+
+
+class Written(Encoder):
+    """The encoder, with a line in a file for each call: how many items."""
+
+    log: Path
+    paced = False
+
+    def encode(self, items: Array) -> Array:
+        if self.paced:
+            sys.stdin.readline()
+        with self.log.open("a") as file:
+            file.write(f"{len(items)}\n")
+        return super().encode(items)
+
+
+def main() -> None:
+    config = load_config(sys.argv[1])
+    Written.log, Written.paced = Path(sys.argv[2]), len(sys.argv) > 3
+    with Workspace(config) as work:
+        (fingerprint,) = work.store.encoders
+        work.store._encoders[fingerprint] = Written(work.store.encoder(fingerprint).model)
+        embed_items(work)
+
+
+main()
