@@ -141,8 +141,8 @@ class Portrait:
             f"{source} + strength · {attribute}",
             f"Items the encoder never saw, moved along the attribute vector {attribute!r}; strength 1 is the distance "
             f"between the classes' means. Below each: the label most of its {VOTERS} nearest real items have, and its "
-            f"realism, the share of real items at least as far out. Under {RARE:g} a frame with a cross says that it left "
-            f"the data. Nearest to {target.lower()}: {said}. Look whether each keeps its own heel, height and shade.",
+            f"realism, the share of real items at least as far out. A frame with a cross: under {RARE:g}, it left the "
+            f"data. Nearest to {target.lower()}: {said}. Look whether each keeps its own heel, height and shade.",
             f"{rows} items of class {source}, each decoded at {len(STRENGTHS)} strengths of {attribute}; {said} become "
             f"{target}.",
             pictures.transformation(
@@ -190,8 +190,8 @@ class Portrait:
             f"map-{name}",
             f"Map: {name}",
             f"Each dot is one of {len(labels):,} items; names stand at the medians. {quality}"
-            "Look which classes overlap: there the neighbours' votes go wrong, too. Distances between far clusters mean "
-            "little.",
+            "Look which classes overlap: there the neighbours' votes go wrong, too. Far clusters may be any distance "
+            "apart.",
             f"Scatter plot of {len(labels):,} items in two dimensions, coloured by {self.column}.",
             charts.map_chart(coordinates, labels),
         )

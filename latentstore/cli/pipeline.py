@@ -1,0 +1,158 @@
+"""Commands that run flows: run, train, embed, index, concepts, map, evaluate, schedule, quickstart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentstore.cli.app import PIPELINE, ConfigFile, Json, app
+from latentstore.cli.output import Output, print_table, progress_bars
+
+if TYPE_CHECKING:
+    from flows.outcome import Refreshed
+
+
+@app.command(rich_help_panel=PIPELINE)
+def run(config: ConfigFile, json: Json = False) -> None:
+    """Refresh a space: train, embed, index, concepts, maps, evaluate, and publish if the gate opens."""
+    done: Refreshed = _flow("refresh", config)
+    output = Output(json)
+    if json:
+        output.write_json(**_refreshed(done))
+        return
+    print_table(["step", "seconds", "did"], [[step.name, f"{step.seconds:.1f}", step.did] for step in done.steps])
+    output.say(f"{done.space} version {done.version}: {done.verdict}")
+
+
+@app.command(rich_help_panel=PIPELINE)
+def train(config: ConfigFile, json: Json = False) -> None:
+    """Train the encoder, unless the store has it."""
+    _step("train", config, json)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def embed(config: ConfigFile, json: Json = False) -> None:
+    """Embed new and changed items, delete vanished ones."""
+    _step("embed", config, json)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def index(config: ConfigFile, json: Json = False) -> None:
+    """Build the search index, unless it is fresh."""
+    _step("index", config, json)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def concepts(config: ConfigFile, json: Json = False) -> None:
+    """Fit the centroids and attribute vectors that are not fresh."""
+    _step("concepts", config, json)
+
+
+@app.command("map", rich_help_panel=PIPELINE)
+def map_(config: ConfigFile, json: Json = False) -> None:
+    """Fit the maps that are not fresh."""
+    _step("maps", config, json)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def evaluate(config: ConfigFile, json: Json = False) -> None:
+    """Measure the newest version: encoder beside PCA, index, maps."""
+    _step("evaluate", config, json)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def schedule(
+    config: ConfigFile,
+    cron: Annotated[str | None, typer.Option(metavar="'M H D M W'", help="When to run, UTC.")] = None,
+    every: Annotated[str | None, typer.Option(metavar="SPAN", help="How often to run: 30s, 15m, 6h, 1d.")] = None,
+) -> None:
+    """Refresh on a schedule, until interrupted; needs a running `prefect server start`."""
+    from flows.deploy import schedule as serve
+
+    serve(config, cron=cron, every=every)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def quickstart(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the store, the report and its pictures.")],
+    limit: Annotated[int | None, typer.Option(help="Use only this many items; the gate is then off.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the report in a browser at the end.")] = False,
+    json: Json = False,
+) -> None:
+    """Fashion-MNIST from pictures to a queryable latent space: three encoders, a store, a report."""
+    from flows.config import check_quickstart
+
+    check_quickstart(out, limit)
+    with _quiet_flows():
+        from flows.quickstart import quickstart as start
+
+        done = start(out, limit=limit)
+    output = Output(json)
+    if json:
+        output.write_json(
+            seconds=done.seconds,
+            report=str(done.report),
+            store=str(done.store),
+            spaces=[_refreshed(one) for one in done.refreshed],
+            next=list(done.commands),
+        )
+    else:
+        _summary(output, done)
+    if open_:
+        typer.launch(str(done.report))
+
+
+def _step(name: str, config: Path, json: bool) -> None:
+    outcome = _flow(name, config)
+    output = Output(json)
+    if json:
+        output.write_json(step=name, did=outcome.did, changed=outcome.changed)
+    output.say(outcome.did)
+
+
+def _flow(name: str, path: Path) -> Any:
+    """Run the flow `flows.<name>.<name>` on a configuration that was checked before Prefect is loaded."""
+    from flows.config import load_config
+
+    config = load_config(path)
+    with _quiet_flows():
+        return getattr(import_module(f"flows.{name}"), name)(config)
+
+
+@contextmanager
+def _quiet_flows() -> Iterator[None]:
+    """Flows report by progress bars and by what they return; Prefect's log goes to its server, not to the terminal."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows.reporting import listening
+    from flows.running import quietly
+
+    with quietly(), progress_bars() as bars, listening(bars):
+        yield
+
+
+def _refreshed(done: Refreshed) -> dict[str, Any]:
+    return {
+        "space": done.space,
+        "version": done.version,
+        "changed": done.changed,
+        "verdict": done.verdict,
+        "steps": [{"name": s.name, "seconds": s.seconds, "did": s.did, "changed": s.changed} for s in done.steps],
+        "metrics": done.evaluation.metrics if done.evaluation else {},
+    }
+
+
+def _summary(output: Output, done: Any) -> None:
+    print_table(
+        ["step", *(one.space for one in done.refreshed)],
+        [[name, *(f"{seconds:.1f} s" for seconds in row)] for name, row in done.step_seconds()],
+    )
+    print_table(list(done.metric_columns), [list(row) for row in done.metric_rows()])
+    output.say(f"{done.seconds:.0f} s in all. Look at {done.report}\n\nTry next:")
+    for command in done.commands:
+        output.say(f"  {command}")

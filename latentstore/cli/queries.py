@@ -1,0 +1,245 @@
+"""Commands that ask a store: search, interpolate, edit, sample, sql."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from latentstore.cli.app import QUERIES, Arrow, At, Json, K, Npy, Picture, Seed, Space, Store, app
+from latentstore.cli.output import Output
+from latentstore.cli.points import open_space, picture_path, point, query, source_items, write_latents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from latentstore.space import EmbeddingSpace
+    from latentstore.space.latent import Latent
+    from latentstore.types import Array, Neighbours
+
+Where = Annotated[str | None, typer.Option(metavar="PREDICATE", help="Only items that satisfy this, as in SQL.")]
+Columns = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Metadata columns to show; all by default, '' for none.")
+]
+
+
+@app.command(rich_help_panel=QUERIES)
+def search(
+    store: Store,
+    space: Space,
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="QUERY", help="An item's id, or an expression: \"'test/17' + 1.5 * formal\"."),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Search for an image file instead.")] = None,
+    vector: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Search for a .npy file instead, shape (d,) or (n, d).")
+    ] = None,
+    k: K = 10,
+    where: Where = None,
+    columns: Columns = None,
+    recall: Annotated[float | None, typer.Option(help="Wanted recall; 1 is exact.")] = None,
+    at: At = None,
+    json: Json = False,
+    arrow: Arrow = None,
+) -> None:
+    """Find the nearest items."""
+    found_in = open_space(store, space, at)
+    names = _columns(found_in, columns)
+    hits = found_in.search(query(found_in, text, image, vector), k, where=where, columns=names, recall=recall)
+    _answer(Output(json, arrow), found_in, hits)
+
+
+@app.command(rich_help_panel=QUERIES)
+def interpolate(
+    store: Store,
+    space: Space,
+    start: Annotated[str, typer.Argument(metavar="FROM", help="An item's id or an expression.", show_default=False)],
+    end: Annotated[str, typer.Argument(metavar="TO", help="Likewise.", show_default=False)],
+    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
+    method: Annotated[str, typer.Option(help="lerp or slerp.")] = "lerp",
+    out: Picture = None,
+    npy: Npy = None,
+    at: At = None,
+    json: Json = False,
+    arrow: Arrow = None,
+) -> None:
+    """Walk from one point to another: a strip of decoded pictures, and how real each step is."""
+    walked = open_space(store, space, at)
+    path = walked.interpolate(point(walked, start), point(walked, end), steps=steps, method=method)
+    report, output = path.report, Output(json, arrow)
+    drawn = picture_path(walked, out, "interpolation.png")
+    if npy is not None:
+        write_latents(path.latents, npy)
+    at_step = np.linspace(0, 1, steps).tolist()
+    rows = [
+        {"step": t, "realism": real, "nearest": near}
+        for t, real, near in zip(at_step, report.realism, report.nearest, strict=True)
+    ]
+    if drawn is not None:
+        _draw(path.decode()[None], drawn, columns=[f"{t:.3g}" for t in at_step])
+    output.say(f"{start} → {end} by {method}: length {report.length:.4g}, steps of {report.mean_step:.4g}")
+    about = {"method": method, "length": report.length, "picture": _text(drawn)}
+    _write_points(output, walked, rows, path.latents, name="steps", **about)
+    _say_files(output, drawn, npy)
+
+
+@app.command(rich_help_panel=QUERIES)
+def edit(
+    store: Store,
+    space: Space,
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPRESSION", help="For example \"'test/17' + 1.5 * formal\".", show_default=False)
+    ],
+    k: K = 10,
+    columns: Columns = None,
+    out: Picture = None,
+    npy: Npy = None,
+    at: At = None,
+    json: Json = False,
+    arrow: Arrow = None,
+) -> None:
+    """Compute a point by the latent algebra: its picture, its realism, its nearest items."""
+    edited = open_space(store, space, at)
+    names = _columns(edited, columns)
+    latent = point(edited, expression)
+    hits, realism = latent.search(k, columns=names), latent.realism()
+    output, drawn = Output(json, arrow), picture_path(edited, out, "edit.png")
+    if npy is not None:
+        write_latents(latent.vector[None], npy)
+    if drawn is not None:
+        _draw_edit(edited, latent, hits, drawn)
+    output.say(f"{expression}: realism {realism:.2f} (the share of real items at least as far out)")
+    _answer(output, edited, hits, expression=expression, realism=realism, picture=_text(drawn))
+    _say_files(output, drawn, npy)
+
+
+@app.command(rich_help_panel=QUERIES)
+def sample(
+    store: Store,
+    space: Space,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 16,
+    method: Annotated[str | None, typer.Option(help="gmm, or prior in the space of a VAE.")] = None,
+    label: Annotated[str | None, typer.Option(help="Only like items with this label.")] = None,
+    column: Annotated[str, typer.Option(help="The column of labels.")] = "label",
+    seed: Seed = 0,
+    out: Picture = None,
+    npy: Npy = None,
+    at: At = None,
+    json: Json = False,
+    arrow: Arrow = None,
+) -> None:
+    """Draw new latents from where the data lies, and decode them."""
+    drawn_from = open_space(store, space, at)
+    drawn = drawn_from.sample(n, method=method, label=label, column=column, seed=seed)
+    output, path = Output(json, arrow), picture_path(drawn_from, out, "samples.png")
+    if npy is not None:
+        write_latents(drawn.latents, npy)
+    if path is not None:
+        items = drawn.decode()
+        side = int(np.ceil(np.sqrt(n)))
+        blank = np.zeros((-len(items) % side, *items.shape[1:]), items.dtype)
+        _draw(np.concatenate([items, blank]).reshape(-1, side, *items.shape[1:]), path)
+    rows = [{"sample": i, "realism": real} for i, real in enumerate(drawn.realism().tolist())]
+    about = {"method": drawn.method, "seed": seed, "picture": _text(path)}
+    _write_points(output, drawn_from, rows, drawn.latents, name="samples", **about)
+    _say_files(output, path, npy)
+
+
+@app.command(rich_help_panel=QUERIES)
+def sql(
+    store: Store,
+    statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.", show_default=False)],
+    json: Json = False,
+    arrow: Arrow = None,
+) -> None:
+    """Run one SELECT over the spaces of a store; each space is a table."""
+    from latentstore.store import open_store
+
+    found = open_store(store, mode="r").sql(statement)
+    Output(json, arrow).write(found.to_pylist(), columns=found.column_names, table=lambda: found)
+
+
+def _columns(space: EmbeddingSpace, asked: str | None) -> list[str]:
+    if asked is None:
+        return list(space.columns)
+    return [name.strip() for name in asked.split(",") if name.strip()]
+
+
+def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: object) -> None:
+    """Hits as rows: made here and not by `to_arrow`, as pyarrow loads all of pandas to make its first array."""
+    single = hits.rows.ndim == 1
+    measure = "similarity" if hits.metric == "ip" else "distance"
+    places = np.argwhere(np.atleast_2d(hits.rows) >= 0).tolist()
+    ids, distances = np.atleast_2d(hits.ids), np.atleast_2d(hits.distances)
+    metadata = hits.columns.to_pylist() if hits.columns is not None else [{}] * len(places)
+    rows = [
+        {**({} if single else {"query": q}), "rank": r, "id": ids[q, r], measure: float(distances[q, r]), **columns}
+        for (q, r), columns in zip(places, metadata, strict=True)
+    ]
+    shortfall = hits.shortfall
+    common = {"space": space.name, "version": space.version, "metric": space.metric}
+    missing = shortfall if isinstance(shortfall, int) else shortfall.tolist()
+    output.write(rows, name="hits", table=hits.to_arrow, **about, **common, shortfall=missing)
+    if single and shortfall:
+        output.say(f"{shortfall} fewer than asked for: no more items match")
+
+
+def _write_points(
+    output: Output, space: EmbeddingSpace, rows: list[dict[str, Any]], latents: Array, *, name: str, **about: object
+) -> None:
+    """Rows about latents; the latents themselves are for programs only."""
+
+    def table() -> pa.Table:
+        import pyarrow as pa
+
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(latents.ravel(), pa.float32()), space.dim)
+        return pa.Table.from_pylist(rows).append_column("vector", vectors)
+
+    if output.json:
+        rows = [{**row, "vector": vector} for row, vector in zip(rows, latents.tolist(), strict=True)]
+    output.write(rows, name=name, table=table, space=space.name, version=space.version, **about)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _draw(cells: Array, path: Path, *, columns: Sequence[str] = (), **options: Any) -> None:
+    from latentstore.evaluate.sheet import Sheet, draw
+
+    draw(Sheet(cells, column_titles=columns, **options)).save(path)
+
+
+def _draw_edit(space: EmbeddingSpace, latent: Latent, hits: Neighbours, path: Path) -> None:
+    """The items that the expression names, what was decoded, and, where the dataset is at hand, the nearest items."""
+    from latentstore.evaluate.sheet import as_bytes
+    from latentstore.expression import Item
+
+    named = [atom.id for atom, _ in latent.expression.terms if isinstance(atom, Item)] if latent.expression else []
+    near = [str(name) for name in hits.ids]
+    decoded = as_bytes(latent.decode())[None]
+    real = source_items(space, [*named, *near])
+    if real is None or real.shape[1:] != decoded.shape[1:]:
+        _draw(decoded[None], path, columns=["decoded"])
+        return
+    cells = np.concatenate([real[: len(named)], decoded, real[len(named) :]])
+    titles = [*named, "decoded", *(f"{i}" for i in range(1, len(near) + 1))]
+    captions = [*[""] * (len(named) + 1), *(f"{name}\n{distance:.3g}" for name, distance in hits)]
+    _draw(
+        cells[None],
+        path,
+        columns=titles,
+        captions=np.array([captions], dtype=object),
+        breaks=(len(named), len(named) + 1),
+    )
+
+
+def _say_files(output: Output, *paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            output.say(f"wrote {path}")
