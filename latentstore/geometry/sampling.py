@@ -104,13 +104,15 @@ def fit_mixture(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    wide = np.asarray(latents, dtype=np.float64)
-    model = GaussianMixture(
-        components, tol=tolerance, reg_covar=_ridge(wide), max_iter=max_iterations, random_state=seed
-    )
+    # EM in float32 takes half the time; centred and scaled, it loses nothing that matters to the fit.
+    centre = np.mean(latents, axis=0, dtype=np.float64)
+    scaled = latents - centre
+    scale = float(np.sqrt(np.square(scaled).mean())) or 1.0
+    scaled = (scaled / scale).astype(np.float32)
+    model = GaussianMixture(components, tol=tolerance, reg_covar=1e-6, max_iter=max_iterations, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # raised below as our own error
-        model.fit(wide)
+        model.fit(scaled)
     if not model.converged_:
         bounds = model.lower_bounds_
         raise DidNotConverge(
@@ -118,7 +120,10 @@ def fit_mixture(
             iterations=model.n_iter_,
             residual=float(bounds[-1] - bounds[-2]) if len(bounds) > 1 else float("inf"),
         )
-    return Mixture(model.weights_ / model.weights_.sum(), model.means_, np.linalg.cholesky(model.covariances_))
+    weights, means, covariances = (
+        np.asarray(each, np.float64) for each in (model.weights_, model.means_, model.covariances_)
+    )
+    return Mixture(weights / weights.sum(), scale * means + centre, scale * np.linalg.cholesky(covariances))
 
 
 def _ridge(latents: Float64[Array, "n d"]) -> float:

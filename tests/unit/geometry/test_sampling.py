@@ -44,6 +44,13 @@ def test_mixture_finds_planted_clusters():
     assert (np.abs(fit_gaussian(TWO).draw(10_000, np.random.default_rng(0))[:, 0]) < 3).mean() > 0.1
 
 
+def test_the_fit_moves_and_scales_with_the_data():
+    found, moved = (fit_mixture(data[::10], 2, seed=0) for data in (TWO, 1e-3 * TWO + 100))
+    order, order_moved = (np.argsort(each.means[:, 0]) for each in (found, moved))
+    np.testing.assert_allclose(moved.means[order_moved], 1e-3 * found.means[order] + 100, atol=1e-5)
+    np.testing.assert_allclose(moved.factors[order_moved], 1e-3 * found.factors[order], atol=1e-5)
+
+
 def test_log_density_equals_scipy():
     mixture = Mixture(
         np.array([0.3, 0.7]), np.array([[1.0, 2, 3], [0, 0, 0]]), np.array([np.linalg.cholesky(COVARIANCE), np.eye(3)])
