@@ -157,6 +157,7 @@ class Sink(io.RawIOBase):
         super().__init__()
         self.path = path
         self.size = 0
+        self.abandoned = False  # then further writes go nowhere
         self._sha = hashlib.sha256()
         self._hasher: ThreadPoolExecutor | None = None
         self._pending: list[Future[None]] = []
@@ -173,9 +174,15 @@ class Sink(io.RawIOBase):
     def write(self, content: Any) -> int:
         """Write and hash a buffer, which must not change before `finish`."""
         view = memoryview(content).cast("B")
+        if self.abandoned:
+            return len(view)
         for start in range(0, len(view), _BLOCK):
             block = view[start : start + _BLOCK]
-            _write_all(self._descriptor, block)
+            try:
+                _write_all(self._descriptor, block)
+            except OSError as error:
+                error.filename = str(self.path)
+                raise
             self.size += len(block)
             self._hash(block)
         return len(view)

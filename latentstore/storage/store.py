@@ -103,7 +103,8 @@ class StoreFiles:
         """Fingerprints of the encoders, sorted."""
         if not self.layout.encoders.is_dir():
             return []
-        return sorted(path.name for path in self.layout.encoders.iterdir() if (path / "spec.json").is_file())
+        folders = [path for path in self.layout.encoders.iterdir() if not path.name.startswith(".")]
+        return sorted(path.name for path in folders if (path / "spec.json").is_file())
 
     def encoder_folder(self, fingerprint: str) -> Path:
         """The folder of an encoder, whether it is there or not."""

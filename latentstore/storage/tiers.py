@@ -119,32 +119,34 @@ class Merges:
         self, layout: SpaceLayout, segments: list[Segment], merged: _Merged, snapshot: Snapshot
     ) -> list[Segment]:
         """Put a merged segment in the place of its inputs, if they are all still there."""
-        places = {segment.record.uuid: place for place, segment in enumerate(segments)}
-        chosen = [places.get(segment.record.uuid) for segment in merged.inputs]
-        present = [place for place in chosen if place is not None]
-        # A segment that lost its last row has left the manifest; then the merge is simply left out.
-        if len(present) < len(chosen) or present != list(range(present[0], present[0] + len(present))):
+        low, high = merged.inputs[0].first_row, merged.inputs[-1].record.end_row
+        places = [i for i, one in enumerate(segments) if one.first_row < high and one.record.end_row > low]
+        if not places:
             return segments
-        now = segments[present[0] : present[-1] + 1]
-        for one, old in zip(now, merged.inputs, strict=True):
-            if one.first_row != old.first_row or len(np.setdiff1d(old.dead_positions, one.dead_positions)):
-                return segments  # another writer restored an older version: rows we dropped are alive again
+        before, after = segments[: places[0]], segments[places[-1] + 1 :]
+        now = {segments[place].record.uuid: segments[place] for place in places}
+        inputs = {segment.record.uuid: segment for segment in merged.inputs}
+        for uuid, one in now.items():
+            old = inputs.get(uuid)
+            if old is None or old.first_row != one.first_row:
+                return segments  # another writer merged them first
+            if len(np.setdiff1d(old.dead_positions, one.dead_positions)):
+                return segments  # another writer restored rows that we dropped
         if merged.record is None:
-            return segments[: present[0]] + segments[present[-1] + 1 :]
+            return [*before, *after]
+        gone = [np.empty(0, np.int64)]  # rows that died since; a segment that lost all has left the manifest
+        for uuid, old in inputs.items():
+            gone.append(old.rows if uuid not in now else old.rows[now[uuid].dead_positions])
         segment = Segment(layout, merged.record, snapshot.dim, snapshot.version)
-        gone = [
-            one.rows[one.dead_positions]
-            for one, old in zip(now, merged.inputs, strict=True)
-            if one.record != old.record
-        ]
-        if gone:
-            positions = segment.position_of(np.concatenate(gone))
-            positions = np.unique(positions[positions >= 0])
-            if len(positions):
-                deletes = write_positions(self._scratch, positions)
-                record = replace(merged.record, deletes=deletes, dead=len(positions))
-                segment = Segment(layout, record, snapshot.dim, snapshot.version)
-        return [*segments[: present[0]], segment, *segments[present[-1] + 1 :]]
+        positions = segment.position_of(np.concatenate(gone))
+        positions = np.unique(positions[positions >= 0])
+        if len(positions) == merged.record.count:
+            return [*before, *after]
+        if len(positions):
+            deletes = write_positions(self._scratch, positions)
+            record = replace(merged.record, deletes=deletes, dead=len(positions))
+            segment = Segment(layout, record, snapshot.dim, snapshot.version)
+        return [*before, segment, *after]
 
 
 def _copy(

@@ -154,6 +154,10 @@ class SegmentWriter:
     def abandon(self) -> None:
         """Close the files without a promise; the scratch removes them."""
         for sink in self._sinks.values():
+            sink.abandoned = True
+        if hasattr(self, "_parquet"):
+            self._parquet.close()  # else it would write its footer when it is collected
+        for sink in self._sinks.values():
             sink.close()
 
     def __enter__(self) -> SegmentWriter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -103,7 +104,7 @@ def calls_of(folder: Path, seed: int) -> int:
     return count
 
 
-def test_killed_at_every_step(tmp_path: Path, long: bool, record_property: pytest.RecordProperty) -> None:
+def test_killed_at_every_step(tmp_path: Path, long: bool) -> None:
     seed = 1
     wanted = states(seed, STEPS)
     total = calls_of(tmp_path / "whole", seed)
@@ -115,23 +116,24 @@ def test_killed_at_every_step(tmp_path: Path, long: bool, record_property: pytes
     assert all(outcome.killed for outcome in outcomes)
     assert len({outcome.acknowledged for outcome in outcomes}) > STEPS // 2, "the kills did not spread over the steps"
     assert sum(outcome.reads for outcome in outcomes) > len(outcomes)
-    print_outcomes("at every step", outcomes, record_property)
+    say("at every step", outcomes)
 
 
-def test_killed_at_random_times(tmp_path: Path, long: bool, record_property: pytest.RecordProperty) -> None:
+def test_killed_at_random_times(tmp_path: Path, long: bool) -> None:
     rng = np.random.default_rng(2)
     wanted = states(3, STEPS)
     times = rng.uniform(0.05, 1.0, 40 if long else 10).tolist()
     outcomes = [attempt(tmp_path / f"kill{n}", 3, wanted, after=after) for n, after in enumerate(times)]
     assert any(outcome.killed for outcome in outcomes)
-    print_outcomes("at random times", outcomes, record_property)
+    say("at random times", outcomes)
 
 
-def print_outcomes(how: str, outcomes: list[Outcome], record_property: pytest.RecordProperty) -> None:
+def say(how: str, outcomes: list[Outcome]) -> None:
     kills = sum(outcome.killed for outcome in outcomes)
     reads = sum(outcome.reads for outcome in outcomes)
     commits = sum(outcome.acknowledged for outcome in outcomes)
-    record_property(how, f"{kills} kills, {commits} acknowledged steps, 0 lost, {reads} whole reads, 0 torn")
+    # shown by `pytest -rP`
+    sys.stdout.write(f"killed {how}: {kills} kills, {commits} acknowledged steps, 0 lost; {reads} reads, 0 torn\n")
 
 
 def test_a_lost_row_would_be_noticed(tmp_path: Path) -> None:
