@@ -17,6 +17,11 @@ from latentstore.errors import ChecksumMismatch, ConfigInvalid
 STATE = "training.safetensors"
 
 
+def saved_journal(folder: Path) -> dict[str, Any] | None:
+    """The journal of the state in this folder, without the tensors; None if there is none."""
+    return _read(folder / STATE, tensors=False)[1] if (folder / STATE).exists() else None
+
+
 def write_state(
     folder: Path,
     task: dict[str, Any],
@@ -82,12 +87,12 @@ def read_state(
     return journal, groups["best"]
 
 
-def _read(path: Path) -> tuple[Any, Any, dict[str, Tensor]]:
+def _read(path: Path, *, tensors: bool = True) -> tuple[Any, Any, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return json.loads(header["task"]), json.loads(header["journal"]), tensors
+            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+            return json.loads(header["task"]), json.loads(header["journal"]), found
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ChecksumMismatch(f"{path} is damaged ({error}); delete it and train again from the start") from error
 

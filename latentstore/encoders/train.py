@@ -102,6 +102,7 @@ class Journal:
     sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    numerics: dict[str, str] = field(default_factory=dict)
     finished: bool = False
 
 
@@ -165,7 +166,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
         self.generator = torch.Generator(source.device).manual_seed(seed)
         self.best: dict[str, Tensor] = {}
-        self.journal = Journal()
+        self.journal = Journal(numerics=asdict(numerics))
         held_out = min(int(len(source) * options.validation), VALIDATION_LIMIT)
         positions = np.random.default_rng([seed, 0]).permutation(len(source))
         self.validation, self.training = np.sort(positions[:held_out]), np.sort(positions[held_out:])

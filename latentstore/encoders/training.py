@@ -12,10 +12,11 @@ import torch
 
 from latentstore.encoders.base import Encoder, build_model, check_item_shape, model_class
 from latentstore.encoders.networks import initialise
-from latentstore.encoders.numerics import choose
+from latentstore.encoders.numerics import Numerics, choose
 from latentstore.encoders.options import option_names, read_options, refuse_unknown
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.sources import Source
+from latentstore.encoders.state import saved_journal
 from latentstore.encoders.train import Progress, TrainingOptions, fit
 from latentstore.errors import ConfigInvalid, InputError
 
@@ -141,9 +142,11 @@ def train(
         record = TrainingRecord(**common, **once, **spent, precision="float64", memory_format="contiguous")
         return Encoder(model), record
     initialise(model, torch.Generator(where).manual_seed(seed))
-    numerics = choose(how.precision, how.memory_format, model, where)
-    task = {"spec": {**asdict(model.options)}, "training": asdict(how), **common}
     folder = None if resume_from is None else Path(resume_from)
+    earlier = None if folder is None else saved_journal(folder)
+    numerics = Numerics(**earlier["numerics"]) if earlier else choose(how.precision, how.memory_format, model, where)
+    task = {name: common[name] for name in ("kind", "dim", "item_shape", "items", "items_digest", "seed")}
+    task |= asdict(model.options) | {k: v for k, v in asdict(how).items() if k != "checkpoint_seconds"}
     journal = fit(model, source, how, numerics, seed=seed, task=task, folder=folder, progress=progress)
     encoder = Encoder(model.to("cpu", memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     record = TrainingRecord(
