@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -140,8 +141,27 @@ class LatentStore:
         """
         from latentstore.sql import run_sql
 
-        return run_sql(query, {name: self.space(name) for name in self.spaces})
+        return run_sql(query, _Newest(self))
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version of every space; an empty list is a sound store."""
         return self.files.verify(deep=deep)
+
+
+class _Newest(Mapping[str, EmbeddingSpace]):
+    """Spaces by name, opened when looked up: a query pays only for those it mentions."""
+
+    def __init__(self, store: LatentStore) -> None:
+        self._store = store
+        self._names = store.spaces
+
+    def __getitem__(self, name: str) -> EmbeddingSpace:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._store.space(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

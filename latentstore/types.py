@@ -142,8 +142,9 @@ class Neighbours:
                 "similarity" if self.metric == "ip" else "distance": self.distances.ravel()[flat],
             }
         )
-        for name in self.columns.column_names if self.columns is not None else ():
-            table = table.append_column(name, self.columns[name])
+        extra = self.columns
+        for name in extra.column_names if extra is not None else ():
+            table = table.append_column(name, extra[name])
         return table
 
     def to_pandas(self) -> pd.DataFrame:
