@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latentstore import errors as errors
     from latentstore.space import EmbeddingSpace as EmbeddingSpace
     from latentstore.store import LatentStore as LatentStore
-    from latentstore.store import open_store as open  # noqa: A004
+    from latentstore.store import open_store as open  # noqa: A004, F401
     from latentstore.types import Neighbours as Neighbours
 
 __version__ = "0.1.0"
@@ -31,7 +31,7 @@ _HOMES = {
     "errors": ("latentstore.errors", None),
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -142,9 +142,9 @@ class Neighbours:
                 "similarity" if self.metric == "ip" else "distance": self.distances.ravel()[flat],
             }
         )
-        extra = self.columns
-        for name in extra.column_names if extra is not None else ():
-            table = table.append_column(name, extra[name])
+        if self.columns is not None:
+            for name in self.columns.column_names:
+                table = table.append_column(name, self.columns[name])
         return table
 
     def to_pandas(self) -> pd.DataFrame:
