@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 from latentstore.datasets.base import JSON, Dataset
 from latentstore.datasets.fashion_mnist import open_fashion_mnist
+from latentstore.datasets.image_folder import open_image_folder
+from latentstore.datasets.table import open_table
+from latentstore.datasets.torchvision_datasets import open_torchvision
 from latentstore.errors import ConfigInvalid, suggest
 
 _OPENERS: dict[str, Callable[..., Dataset]] = {
     "fashion_mnist": open_fashion_mnist,
+    "image_folder": open_image_folder,
+    "table": open_table,
 }
+_TORCHVISION = "torchvision:"
 
 
 def dataset_names() -> list[str]:
     """The names `open_dataset` knows."""
-    return [*_OPENERS]
+    return [*_OPENERS, f"{_TORCHVISION}<Name>"]
 
 
 def open_dataset(name: str, **options: JSON) -> Dataset:
     """Open a dataset by name.
 
     Args:
-        name: One of `dataset_names()`.
+        name: One of `dataset_names()`; after "torchvision:" the name of one of its classes, for example CIFAR10.
         **options: The dataset's own options, see its `open_…` function; JSON values, so that TOML can state them.
 
     Returns:
@@ -35,6 +42,8 @@ def open_dataset(name: str, **options: JSON) -> Dataset:
         ChecksumMismatch: Files that are damaged or not the ones they claim to be.
     """
     opener = _OPENERS.get(name)
+    if isinstance(name, str) and name.startswith(_TORCHVISION):
+        opener = partial(open_torchvision, name.removeprefix(_TORCHVISION))
     if opener is None:
         raise ConfigInvalid(f"unknown dataset {name!r}; {suggest(name, dataset_names())}")
     _check_options(name, opener, options)
