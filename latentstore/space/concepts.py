@@ -60,7 +60,7 @@ class Concepts:
 
     def _read(self, kind: str, schema: pa.Schema) -> pa.Table:
         tables = [
-            pq.read_table(io.BytesIO(self._snapshot.read(record.files["parquet"])), schema=schema)
+            read_parquet(self._snapshot.read(record.files["parquet"])).cast(schema)
             for record in self._snapshot.manifest.concepts
             if record.kind == kind
         ]
@@ -144,6 +144,16 @@ def check_attribute_name(name: str) -> None:
         raise ConfigInvalid(f"attribute name {name!r} is empty or longer than 200 characters; choose a plain word")
     quoted = name.replace("'", "''")
     parse(f"attribute('{quoted}')")
+
+
+def read_parquet(content: bytes) -> pa.Table:
+    """Decode Parquet bytes in this thread only.
+
+    Threads of pyarrow let go of a Python buffer after `read_table` has returned; when the process ends just then,
+    such a thread meets an interpreter without a lock to take and aborts the process ("terminate called without an
+    active exception").
+    """
+    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
 
 
 def _publish(space: EmbeddingSpace, name: str, kind: str, table: pa.Table, properties: dict[str, Any]) -> Manifest:

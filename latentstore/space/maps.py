@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentstore.errors import NotFound, suggest
+from latentstore.space.concepts import read_parquet
 from latentstore.storage import ArtefactRecord
 
 if TYPE_CHECKING:
@@ -74,6 +75,6 @@ def read_map(space: EmbeddingSpace, name: str) -> pa.Table:
     if name not in records:
         hint = suggest(name, records) if records else f"make it with fit_map({name!r})"
         raise NotFound(f"space {space.name!r} has no map {name!r}; {hint}")
-    table = pq.read_table(io.BytesIO(space.snapshot.read(records[name].files["parquet"])))
+    table = read_parquet(space.snapshot.read(records[name].files["parquet"]))
     alive = space.snapshot.locate(table["row"].to_numpy())[0] >= 0
     return table.filter(pa.array(alive)).drop_columns(["row"])
