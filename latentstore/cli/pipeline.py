@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +14,11 @@ import typer
 
 from latentstore.cli.app import PIPELINE, ConfigFile, Json, app
 from latentstore.cli.output import Output, print_table, progress_bars
+from latentstore.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from flows.outcome import Refreshed
+    from flows.quickstart import Quickstart
 
 
 @app.command(rich_help_panel=PIPELINE)
@@ -86,13 +89,10 @@ def quickstart(
     json: Json = False,
 ) -> None:
     """Fashion-MNIST from pictures to a queryable latent space: three encoders, a store, a report."""
-    from flows.config import check_quickstart
-
-    check_quickstart(out, limit)
-    with _quiet_flows():
+    with _quiet_flows() as progress:
         from flows.quickstart import quickstart as start
 
-        done = start(out, limit=limit)
+        done = start(out, limit=limit, program=_program(), progress=progress)
     output = Output(json)
     if json:
         output.write_json(
@@ -126,14 +126,27 @@ def _flow(name: str, path: Path) -> Any:
 
 
 @contextmanager
-def _quiet_flows() -> Iterator[None]:
+def _quiet_flows() -> Iterator[Callable[[str, float], None] | None]:
     """Flows report by progress bars and by what they return; Prefect's log goes to its server, not to the terminal."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")  # the first start fills a database
     from flows.reporting import listening
     from flows.running import quietly
 
-    with quietly(), progress_bars() as bars, listening(bars):
-        yield
+    try:
+        with quietly(), progress_bars() as bars, listening(bars):
+            yield bars
+    except RuntimeError as error:
+        if "API" not in str(error):
+            raise
+        raise ConfigInvalid(
+            f"Prefect's server does not answer: {error}; start it again, or unset PREFECT_API_URL to run without one"
+        ) from error
+
+
+def _program() -> str:
+    """How this process was called, so that a line to try next can be pasted as it stands."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "latentstore" else "latentstore"
 
 
 def _refreshed(done: Refreshed) -> dict[str, Any]:
@@ -147,12 +160,15 @@ def _refreshed(done: Refreshed) -> dict[str, Any]:
     }
 
 
-def _summary(output: Output, done: Any) -> None:
+def _summary(output: Output, done: Quickstart) -> None:
     print_table(
         ["step", *(one.space for one in done.refreshed)],
         [[name, *(f"{seconds:.1f} s" for seconds in row)] for name, row in done.step_seconds()],
     )
-    print_table(list(done.metric_columns), [list(row) for row in done.metric_rows()])
-    output.say(f"{done.seconds:.0f} s in all. Look at {done.report}\n\nTry next:")
+    print_table(["space", "on test items", "encoder", "PCA"], [list(row) for row in done.metric_rows()])
+    wrote = f"written in {done.report_seconds:.1f} s" if done.report_seconds else "still true"
+    output.say(
+        f"Report: {done.report} ({wrote})\nStore:  {done.store}\nTime:   {done.seconds:.0f} s in all\n\nTry next:"
+    )
     for command in done.commands:
         output.say(f"  {command}")

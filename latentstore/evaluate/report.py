@@ -138,12 +138,14 @@ class Report:
         lead: What was done, in a sentence or two.
         sections: In reading order.
         commands: What to try next, each a runnable line.
+        mark: A comment at the end of the page, for who wants to know what it was made from.
     """
 
     title: str
     lead: str
     sections: Sequence[Section]
     commands: Sequence[str] = ()
+    mark: str = ""
 
 
 def write_report(report: Report, folder: Path) -> Path:

@@ -1,0 +1,205 @@
+"""From what `refresh` did to the sections of a report: tables with the encoder beside PCA, figures, how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from latentstore.evaluate.report import Bar, Figure, Section, Table
+
+if TYPE_CHECKING:
+    from flows.config import Config
+    from flows.outcome import Refreshed
+    from latentstore.evaluate.portrait import Portrait
+    from latentstore.space import EmbeddingSpace
+    from latentstore.store import LatentStore
+
+# name, words, format, +1 when more is better, −1 when less is better, 0 when neither
+METRICS: tuple[tuple[str, str, str, int], ...] = (
+    ("mse", "test MSE, pixels from 0 to 1", ".5f", -1),
+    ("knn5", "5 neighbours vote the right label", ".1%", 1),
+    ("knn10", "10 neighbours vote the right label", ".1%", 1),
+    ("linear_probe", "a linear classifier finds the label", ".1%", 1),
+    ("negative_elbo", "−ELBO, nats per item", ".1f", -1),
+    ("active_dims", "active dimensions", ".0f", 0),
+)
+MAP_MEASURES = ("trustworthiness", "knn_preservation", "knn_accuracy")
+PAIRS = (("Sneaker", "Ankle boot"), ("T-shirt/top", "Dress"), ("Pullover", "Trouser"), ("Sandal", "Bag"))
+EDITED, EDITED_FROM, EDITED_TO = "formal", "Sandal", "Ankle boot"
+
+
+def metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str, int]]:
+    """Words, the encoder's value, PCA's value ("" where it has none), and who wins: 1 the encoder, 2 PCA, 0 nobody."""
+    rows = []
+    for name, words, form, better in METRICS:
+        if name in metrics:
+            ours, theirs = metrics[name], metrics.get(f"pca_{name}")
+            winner = 0 if theirs is None or not better else 1 if (ours - theirs) * better > 0 else 2
+            rows.append((words, format(ours, form), "" if theirs is None else format(theirs, form), winner))
+    return rows
+
+
+def overview(
+    done: Sequence[Refreshed], kinds: Sequence[str], dims: Sequence[int], extra: Mapping[str, float]
+) -> Section:
+    """The first section: all spaces side by side, and where the time went."""
+    measured = [one.evaluation.metrics if one.evaluation else {} for one in done]
+    rows = []
+    for name, words, form, _ in METRICS:
+        cells = []
+        for metrics in measured:
+            ours, theirs = metrics.get(name), metrics.get(f"pca_{name}")
+            cells += ["" if value is None else format(value, form) for value in (ours, theirs)]
+        if any(cells):
+            rows.append((words, *cells))
+    columns = ["test items", *(c for one in done for c in (one.space, "PCA"))]
+    described = "; ".join(f"{one.space}: {k}, d = {d}" for one, k, d in zip(done, kinds, dims, strict=True))
+    times = [(f"{one.space}: {step.name}", step.seconds) for one in done for step in one.steps]
+    return Section(
+        name="overview",
+        title="At a glance",
+        lead=f"{described}. Every figure stands beside PCA of the same width, fitted on the same training items.",
+        tables=(
+            Table(
+                "Encoders", columns, rows, "An encoder that does not beat PCA at equal width is not worth its training."
+            ),
+            Table("Time per step", ("step", "seconds"), list(_bars([*times, *extra.items()]))),
+        ),
+    )
+
+
+def _bars(times: Sequence[tuple[str, float]]) -> Iterator[tuple[str, Bar]]:
+    longest = max(seconds for _, seconds in times)
+    for name, seconds in times:
+        if seconds >= 0.05:
+            yield name, Bar(f"{seconds:.1f}", seconds / longest)
+
+
+def space_section(
+    store: LatentStore, space: EmbeddingSpace, config: Config, done: Refreshed, text: str, portrait: Portrait
+) -> Section:
+    """The section of one space."""
+    metrics = done.evaluation.metrics if done.evaluation else {}
+    card = json.loads((store.files.encoder_folder(str(space.fingerprint)) / "card.json").read_bytes())
+    rows = metric_rows(metrics)
+    training: Mapping[str, Any] = card["training"]
+    tables = [
+        Table(
+            f"Encoder beside PCA at d = {space.dim}",
+            ("on test items", "encoder", "PCA"),
+            [row[:3] for row in rows],
+            best=frozenset((i, row[3]) for i, row in enumerate(rows) if row[3]),
+        ),
+        *_search_table(metrics),
+        *_attribute_table(space),
+        *_map_table(metrics, list(config.maps)),
+    ]
+    return Section(
+        name=space.name,
+        title=space.name,
+        lead=f"{len(space):,} items in {space.dim} dimensions by {training['kind']}. Last run: {done.verdict}.",
+        tables=tables,
+        figures=list(_figures(portrait, config, metrics, training)),
+        made=_made(space, config, training, card),
+        config=text,
+    )
+
+
+def _search_table(metrics: Mapping[str, float]) -> Iterator[Table]:
+    if "index_recall" in metrics:
+        yield Table(
+            "Search",
+            ("10 nearest of stored items", "index", "exact"),
+            (
+                ("recall@10", f"{metrics['index_recall']:.4f}", "1"),
+                ("one query, median ms", f"{metrics['index_ms']:.2f}", f"{metrics['exact_ms']:.2f}"),
+                (
+                    "queries per second, in one batch",
+                    f"{metrics['index_batch_per_s']:,.0f}",
+                    f"{metrics['exact_batch_per_s']:,.0f}",
+                ),
+            ),
+            "Recall is the share of the true ten nearest that are returned.",
+        )
+
+
+def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
+    found = space.attributes.select(["name", "positive", "negative", "method", "auc", "positives", "negatives"])
+    if len(found):
+        yield Table(
+            "Attribute vectors",
+            ("name", "held-out AUC", "items with", "items without", "with", "without", "method"),
+            [
+                (
+                    row["name"],
+                    f"{row['auc']:.4f}",
+                    f"{row['positives']:,}",
+                    f"{row['negatives']:,}",
+                    row["positive"],
+                    row["negative"],
+                    row["method"].replace("_", " "),
+                )
+                for row in found.to_pylist()
+            ],
+            "AUC: how often an item that has the attribute lies farther along the vector than one that has it not.",
+        )
+
+
+def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Table]:
+    rows = [
+        (name, *(f"{metrics[key]:.3f}" if (key := f"{name}_{m}") in metrics else "" for m in MAP_MEASURES))
+        for name in maps
+    ]
+    if rows:
+        yield Table(
+            "Maps",
+            ("map", *(measure.replace("_", " ").replace("knn", "kNN") for measure in MAP_MEASURES)),
+            rows,
+            "Trustworthiness: are neighbours on the map neighbours in the space; preservation: the other way round; "
+            "accuracy: how often ten neighbours on the map vote the right label.",
+        )
+
+
+def _figures(
+    portrait: Portrait, config: Config, metrics: Mapping[str, float], training: Mapping[str, Any]
+) -> Iterator[Figure]:
+    known, flat = set(portrait.labels), portrait.space.dim == 2
+    yield portrait.reconstructions()
+    if any(name.startswith("mse/") for name in metrics):
+        yield portrait.class_errors(metrics)
+    if flat and training["kind"] == "vae":
+        yield portrait.latent_grid()
+    if flat:
+        yield portrait.latents()
+    else:
+        yield portrait.neighbours()
+        yield portrait.paths([pair for pair in PAIRS if known.issuperset(pair)])
+        attributes = portrait.space.attributes["name"].to_pylist()
+        if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
+            yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
+        yield portrait.samples()
+    for name in config.maps:
+        measured = metrics.get(f"{name}_trustworthiness")
+        yield portrait.map(name, "" if measured is None else f"Trustworthiness {measured:.3f}. ")
+    if training["history"]:
+        yield portrait.training(training["history"])
+
+
+def _made(
+    space: EmbeddingSpace, config: Config, training: Mapping[str, Any], card: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    tags = [name for name, version in space.files.tags().items() if version == space.version]
+    number: Callable[[str], str] = lambda key: f"{training[key]:,.0f}"  # noqa: E731
+    return [
+        ("version", f"{space.version}" + (f", tagged {', '.join(tags)}" if tags else "")),
+        ("encoder", f"{training['kind']}, fingerprint {space.fingerprint}"),
+        ("trained on", f"{number('items')} items of {config.dataset.name}, seed {training['seed']}"),
+        (
+            "training",
+            f"{training['epochs']} epochs of {number('steps')} steps in all, {number('seconds')} s, of CPU "
+            f"{number('cpu_seconds')} s, {training['precision']} on {training['device']}; best epoch: "
+            f"{training['best_epoch']}",
+        ),
+        ("dataset digest", str(card.get("lineage", {}).get("dataset_digest", "not recorded"))),
+    ]
