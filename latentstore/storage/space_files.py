@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.errors import ConfigInvalid, InputError, ShapeMismatch, UnknownVersion, suggest
+from latentstore.errors import ConfigInvalid, InputError, ShapeMismatch
 from latentstore.storage import artefacts, files, staging
 from latentstore.storage import rows as changes
-from latentstore.storage import tags as tag_files
+from latentstore.storage.care import CaredVersions
 from latentstore.storage.columns import fit_columns
 from latentstore.storage.hashing import check_ids
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest
@@ -20,11 +20,6 @@ from latentstore.storage.rows import KEEP, Append, OnExisting
 from latentstore.storage.snapshot import Snapshot
 from latentstore.storage.staging import StagedSegment
 from latentstore.storage.tiers import Merges
-from latentstore.storage.vacuum import VacuumReport
-from latentstore.storage.vacuum import run as run_vacuum
-from latentstore.storage.verify import Problem
-from latentstore.storage.verify import run as run_verify
-from latentstore.storage.versions import Versions
 from latentstore.storage.writing import Scratch, write_segment
 from latentstore.types import check_vectors
 
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 
-class SpaceFiles(Versions):
+class SpaceFiles(CaredVersions):
     """The files of one embedding space.
 
     Args:
@@ -73,19 +68,22 @@ class SpaceFiles(Versions):
             InputError: Ids, vectors or metadata that do not fit; see the message.
         """
         with Scratch(self.layout) as scratch:
-            return self._stage(scratch, ids, vectors, metadata, key, encoder, dim, properties)
+            staged = replace(
+                self._stage(scratch, ids, vectors, metadata, dim),
+                encoder=encoder,
+                key=key,
+                properties=dict(properties or {}),
+            )
+            with files.storing(self.layout.segments):
+                files.sync_folder(self.layout.segments)
+                if key is not None and staged.record is not None:
+                    staging.keep(staged)
+        return staged
 
     def _stage(
-        self,
-        scratch: Scratch,
-        ids: Sequence[str],
-        vectors: Any,
-        metadata: Any,
-        key: str | None = None,
-        encoder: str | None = None,
-        dim: int | None = None,
-        properties: Mapping[str, Json] | None = None,
+        self, scratch: Scratch, ids: Sequence[str], vectors: Any, metadata: Any, dim: int | None = None
     ) -> StagedSegment:
+        """Write a segment, durable but for the folder: the commit, or `stage`, sees to that."""
         self._writable()
         base = self.snapshot()
         listed = check_ids(ids)
@@ -99,11 +97,7 @@ class SpaceFiles(Versions):
         if listed:
             stored = [name for name, kind in columns if kind != "null"]
             record = write_segment(scratch, listed, checked, table.select(stored))
-        staged = StagedSegment(self.layout, record, width, columns, encoder, key, dict(properties or {}))
-        if key is not None and record is not None:
-            with files.storing(self.layout.staged(key)):
-                staging.keep(staged)
-        return staged
+        return StagedSegment(self.layout, record, width, columns)
 
     def append(
         self,
@@ -215,18 +209,6 @@ class SpaceFiles(Versions):
         with Scratch(self.layout) as scratch:
             return self._commit_rows(lambda base, _: base.manifest, "compact", scratch, compact=True)
 
-    def restore(self, version: int | str) -> Manifest:
-        """Make the contents of an old version the newest one.
-
-        Raises:
-            UnknownVersion: No such version or tag (any more).
-        """
-        number = self.resolve(version)
-        old = self._log.read(number)
-        return self.commit(
-            lambda base: changes.restored(base.manifest, old), operation=f"restore {number}", requires=number
-        )
-
     # Staging
 
     def staged(self, key: str) -> list[StagedSegment]:
@@ -288,66 +270,3 @@ class SpaceFiles(Versions):
         """
         put = artefacts.Put(version, index, tuple(concepts), tuple(maps), tuple(remove), allow_stale)
         return self.commit(lambda base: put.apply(base.manifest), operation=operation)
-
-    # Tags
-
-    def tags(self) -> dict[str, int]:
-        """All tags and the versions they name."""
-        return tag_files.listed(self.layout)
-
-    def tag(self, name: str, version: int | None = None, expected: int | None = tag_files.ANY) -> int:
-        """Point a tag at a version, the newest by default; returns the version.
-
-        Args:
-            name: Letters, digits, _ . -
-            version: Which.
-            expected: Swap only if the tag names this version now; None: only if there is no such tag.
-
-        Raises:
-            UnknownVersion: No such version (any more).
-            CommitConflict: The tag does not name `expected`.
-        """
-        self._writable()
-        number = self.newest_version() if version is None else version
-        tag_files.put(self.layout, name, number, expected)
-        return number
-
-    def delete_tag(self, name: str, expected: int | None = tag_files.ANY) -> None:
-        """Remove a tag; the version stays. UnknownVersion when there is no such tag."""
-        self._writable()
-        tag_files.delete(self.layout, name, expected)
-
-    def resolve(self, at: int | str | None = None) -> int:
-        """The version that a number, a number as text, or a tag stands for; the newest for None.
-
-        Raises:
-            UnknownVersion: No such version or tag (any more).
-        """
-        if at is None:
-            return self.newest_version()
-        if isinstance(at, str) and not at.isdigit():
-            known = self.tags()
-            if at not in known:
-                raise UnknownVersion(f"no tag {at!r} in space {self.folder.name!r}; {suggest(at, known)}")
-            return known[at]
-        if not self._log.exists(int(at)):
-            self._log.read(int(at))  # raises, saying why
-        return int(at)
-
-    # Care
-
-    def vacuum(
-        self,
-        retention: timedelta = timedelta(days=7),
-        *,
-        grace: timedelta = timedelta(days=1),
-        dry_run: bool = False,
-    ) -> VacuumReport:
-        """Delete versions older than the retention and files that nothing needs: see `vacuum.run`."""
-        if not dry_run:
-            self._writable()
-        return run_vacuum(self._log, retention, grace, dry_run=dry_run)
-
-    def verify(self, *, deep: bool = True) -> list[Problem]:
-        """Check every file of every version: see `verify.run`."""
-        return run_verify(self._log, deep=deep)

@@ -49,6 +49,8 @@ def run(log: Log, retention: timedelta, grace: timedelta, *, dry_run: bool) -> V
         raise ConfigInvalid(f"retention {retention} and grace {grace} must not be negative")
     now = time.time()
     with files.storing(log.layout.folder):
+        if not dry_run:
+            staging.forget_committed(log.layout, log)
         # Files are listed before the references are read: what is written meanwhile is not on the list.
         old = [path for path in _data_files(log.layout) if _older(path, now, grace)]
         versions, freed = _drop_versions(log, now - retention.total_seconds(), dry_run=dry_run)

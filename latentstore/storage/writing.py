@@ -181,10 +181,8 @@ def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileReco
 def write_segment(
     scratch: Scratch, ids: list[str], vectors: Float32[Array, "n d"], metadata: pa.Table
 ) -> SegmentRecord:
-    """Write one new segment with rows 0 … n−1, durable with its folder."""
+    """Write one new segment with rows 0 … n−1, durable but for the folder."""
     with files.storing(scratch.layout.segments), SegmentWriter(scratch, vectors.shape[1], metadata.schema) as writer:
         encoded = arrow.encode(ids)
         writer.write(arrow.texts(encoded), hash_ids(encoded), np.arange(len(ids), dtype=np.int64), vectors, metadata)
-        record = writer.finish()
-        files.sync_folder(scratch.layout.segments)
-    return record
+        return writer.finish()

@@ -241,6 +241,10 @@ def test_a_job_killed_after_its_commit_does_not_append_twice(space: SpaceFiles) 
     entry.parent.mkdir()
     entry.write_bytes(kept)
     assert space.staged("job") == []
+    space.upsert(["a"], one())
+    space.compact()
+    assert len(space.vacuum(NOW, grace=NOW).files) >= 3, "the entry does not keep the files for ever"
+    assert space.staging_keys() == []
 
 
 def record(space: SpaceFiles, name: str, version: int) -> ArtefactRecord:
