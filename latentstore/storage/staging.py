@@ -126,69 +126,6 @@ def listed(layout: SpaceLayout, key: str) -> Iterator[tuple[Path, StagedSegment 
             continue
 
 
-def whole(self) -> bool:
-        """Whether every file has the size and sha256 it was finished with."""
-        for one in [] if self.record is None else self.record.files.values():
-            path = self.layout.file(one.name)
-            if not path.exists() or path.stat().st_size != one.size or files.sha256_of(path) != one.sha256:
-                return False
-        return True
-
-    def renew(self) -> None:
-        """Touch the files: vacuum spares what is young."""
-        for path in self.paths():
-            os.utime(path)
-
-    def to_bytes(self) -> bytes:
-        """The JSON kept in the staging folder."""
-        assert self.record is not None
-        value: dict[str, Any] = {
-            "segment": asdict(self.record),
-            "dim": self.dim,
-            "columns": self.columns,
-            "encoder": self.encoder,
-            "properties": self.properties,
-        }
-        return json.dumps(value, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_file(cls, layout: SpaceLayout, key: str, path: Path) -> StagedSegment:
-        """Read what `to_bytes` wrote.
-
-        Raises:
-            ManifestInvalid: The file is damaged.
-        """
-        value = parse_json(path.read_bytes(), path)
-        try:
-            record = SegmentRecord.from_json(value["segment"])
-            columns = tuple((str(name), str(kind)) for name, kind in value["columns"])
-            return cls(layout, record, int(value["dim"]), columns, value["encoder"], key, dict(value["properties"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ManifestInvalid(f"{path} is damaged ({error}); clear the staging key {key!r}") from error
-
-
-def keep(staged: StagedSegment) -> None:
-    """Make a staged segment findable by its key, durably."""
-    assert staged.key is not None and staged.record is not None
-    folder = staged.layout.staged(staged.key)
-    files.make_folder(folder)
-    files.create_exclusive(folder / f"{staged.record.uuid}.json", staged.to_bytes())
-
-
-def listed(layout: SpaceLayout, key: str) -> Iterator[tuple[Path, StagedSegment | None]]:
-    """Every entry under a key, None where the entry itself is damaged; oldest first."""
-    folder = layout.staged(key)
-    try:
-        paths = sorted(folder.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    except FileNotFoundError:
-        return
-    for path in paths:
-        try:
-            yield path, StagedSegment.from_file(layout, key, path)
-        except ManifestInvalid:
-            yield path, None
-
-
 def whole(layout: SpaceLayout, key: str, *, drop_damaged: bool) -> list[StagedSegment]:
     """The staged segments of a key whose files are whole; damaged ones are dropped."""
     good = []
