@@ -12,6 +12,7 @@ from flows.lock import is_held, only_one
 from flows.running import privacy
 from flows.workspace import refresh_lock
 from latentstore.errors import ConfigInvalid
+from latentstore.store import open_store
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -39,6 +40,7 @@ def schedule(config_path: Path | str, *, cron: str | None = None, every: str | t
     """
     config = load_config(config_path)
     timing = _timing(cron, every)
+    open_store(config.store)  # a folder that is no store is refused before a lock is put into it
     privacy()
     from prefect import serve
     from prefect.client.orchestration import get_client

@@ -46,6 +46,8 @@ def only_one(path: Path, *, what: str) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock file."""
+    if not path.exists():
+        return False
     try:
         with only_one(path, what="a look"):
             return False
