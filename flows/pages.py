@@ -24,7 +24,11 @@ METRICS: tuple[tuple[str, str, str, int], ...] = (
     ("negative_elbo", "−ELBO, nats per item", ".1f", -1),
     ("active_dims", "active dimensions", ".0f", 0),
 )
-MAP_MEASURES = ("trustworthiness", "knn_preservation", "knn_accuracy")
+MAP_MEASURES = {
+    "trustworthiness": "trustworthiness",
+    "neighbour_preservation": "preservation",
+    "map_knn_accuracy": "accuracy",
+}
 PAIRS = (("Sneaker", "Ankle boot"), ("T-shirt/top", "Dress"), ("Pullover", "Trouser"), ("Sandal", "Bag"))
 EDITED, EDITED_FROM, EDITED_TO = "formal", "Sandal", "Ankle boot"
 
@@ -55,25 +59,29 @@ def overview(
             rows.append((words, *cells))
     columns = ["test items", *(c for one in done for c in (one.space, "PCA"))]
     described = "; ".join(f"{one.space}: {k}, d = {d}" for one, k, d in zip(done, kinds, dims, strict=True))
-    times = [(f"{one.space}: {step.name}", step.seconds) for one in done for step in one.steps]
+    tables = [
+        Table("Encoders", columns, rows, "An encoder that does not beat PCA at equal width is not worth its training.")
+    ]
+    if any(one.changed for one in done):
+        spaces = (one.space for one in done)
+        tables.append(Table("Seconds per step", ("step", *spaces, "in all"), list(_times(done, extra))))
     return Section(
         name="overview",
         title="At a glance",
         lead=f"{described}. Every figure stands beside PCA of the same width, fitted on the same training items.",
-        tables=(
-            Table(
-                "Encoders", columns, rows, "An encoder that does not beat PCA at equal width is not worth its training."
-            ),
-            Table("Time per step", ("step", "seconds"), list(_bars([*times, *extra.items()]))),
-        ),
+        tables=tables,
     )
 
 
-def _bars(times: Sequence[tuple[str, float]]) -> Iterator[tuple[str, Bar]]:
-    longest = max(seconds for _, seconds in times)
-    for name, seconds in times:
-        if seconds >= 0.05:
-            yield name, Bar(f"{seconds:.1f}", seconds / longest)
+def _times(done: Sequence[Refreshed], extra: Mapping[str, float]) -> Iterator[tuple[str | Bar, ...]]:
+    """One row per step with a bar for its sum, then what was done once for all spaces."""
+    steps = [(step.name, [one.steps[i].seconds for one in done]) for i, step in enumerate(done[0].steps)]
+    longest = max(sum(seconds) for _, seconds in steps)
+    for name, seconds in steps:
+        total = sum(seconds)
+        yield name, *(f"{each:.1f}" for each in seconds), Bar(f"{total:.1f}", total / longest)
+    for name, total in extra.items():
+        yield name, *[""] * len(done), Bar(f"{total:.1f}", min(1.0, total / longest))
 
 
 def space_section(
@@ -143,6 +151,7 @@ def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
                 for row in found.to_pylist()
             ],
             "AUC: how often an item that has the attribute lies farther along the vector than one that has it not.",
+            prose=frozenset({4, 5, 6}),
         )
 
 
@@ -154,7 +163,7 @@ def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Ta
     if rows:
         yield Table(
             "Maps",
-            ("map", *(measure.replace("_", " ").replace("knn", "kNN") for measure in MAP_MEASURES)),
+            ("map", *MAP_MEASURES.values()),
             rows,
             "Trustworthiness: are neighbours on the map neighbours in the space; preservation: the other way round; "
             "accuracy: how often ten neighbours on the map vote the right label.",

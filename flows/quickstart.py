@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import latentstore.evaluate
 from flows.config import Config, load_config, parse_config
 from flows.outcome import Refreshed
 from flows.pages import EDITED, EDITED_FROM, EDITED_TO, metric_rows, overview, space_section
@@ -205,5 +206,8 @@ def _commands(store: LatentStore, folder: Path, program: str) -> tuple[str, ...]
 
 
 def _digest(parts: Sequence[str]) -> str:
-    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    homes = (Path(__file__).parent, Path(latentstore.evaluate.__file__).parent)
+    code = [
+        path.read_bytes() for home in homes for path in sorted(home.rglob("*.*")) if path.suffix in (".py", ".html")
+    ]
     return hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]

@@ -44,28 +44,53 @@ def map_chart(
 
     def picture(theme: Theme) -> Image:
         from matplotlib.colors import to_rgba_array
-        from matplotlib.patheffects import withStroke
 
-        figure, axes = _canvas(theme, 8.2, 6.4)
+        width, height = np.ptp(coordinates, axis=0)
+        figure, axes = _canvas(theme, 8.2, float(np.clip(6.6 * height / (width or 1), 3.6, 7.2)))
         colours = dict(zip(shown, PALETTE, strict=False))
         rgba = to_rgba_array([colours.get(value, theme.rule) for value in values])
         numbers = np.searchsorted(values, labels.astype(str))
-        axes.scatter(*coordinates[order].T, c=rgba[numbers[order]], s=2.2, alpha=opacity, linewidths=0, rasterized=True)
+        size = float(np.clip(1.5e5 / len(labels), 2.2, 14))
+        axes.scatter(
+            *coordinates[order].T, c=rgba[numbers[order]], s=size, alpha=opacity, linewidths=0, rasterized=True
+        )
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_axis_off()
         for value, colour in colours.items():
-            x, y = np.median(coordinates[labels.astype(str) == value], axis=0)
-            halo = [withStroke(linewidth=3.2, foreground=theme.paper)]
-            axes.text(x, y, value, color=theme.ink, size=10, weight="bold", ha="center", va="center", path_effects=halo)
             axes.scatter([], [], color=colour, s=40, label=value)
         if len(values) > len(shown):
             axes.scatter([], [], color=theme.rule, s=40, label=_OTHERS)
         legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, handletextpad=0.2)
         for text in legend.get_texts():
             text.set_color(theme.ink)
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.set_axis_off()
+        medians = {value: np.median(coordinates[labels.astype(str) == value], axis=0) for value in colours}
+        _name_places(figure, axes, medians, theme)
         return _painted(figure)
 
     return picture
+
+
+def _name_places(figure: Figure, axes: Axes, places: Mapping[str, Float[Array, " 2"]], theme: Theme) -> None:
+    """Write names at their places, moved up or down where they would lie on each other."""
+    from matplotlib.patheffects import withStroke
+
+    size = 10.0  # points
+    figure.draw_without_rendering()  # lays the axes out, so that data can be converted to points
+    names = sorted(places, key=lambda name: float(places[name][1]))
+    points = np.array([axes.transData.transform(places[name]) for name in names]) * 72 / figure.dpi
+    half = np.array([0.36 * size * len(name) for name in names])  # of a bold name's width
+    shifts = np.zeros(len(names))
+    for upper in range(1, len(names)):
+        for lower in range(upper):  # from below upwards, so one pass is enough
+            beside = abs(points[upper, 0] - points[lower, 0]) >= half[upper] + half[lower]
+            gap = (points[upper, 1] + shifts[upper]) - (points[lower, 1] + shifts[lower])
+            if not beside and gap < 1.25 * size:
+                shifts[upper] += 1.25 * size - gap
+    for name, shift in zip(names, shifts, strict=True):
+        axes.annotate(
+            name, places[name], (0, shift), textcoords="offset points", color=theme.ink, size=size, weight="bold",
+            ha="center", va="center", path_effects=[withStroke(linewidth=3.2, foreground=theme.paper)],
+        )  # fmt: skip
 
 
 def loss_curve(

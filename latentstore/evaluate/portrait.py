@@ -78,7 +78,7 @@ class Portrait:
         labels = self.labels_of(found.ravel()).reshape(found.shape)
         wrong = labels != np.array(self.labels, object)[:, None]
         captions = np.array(
-            [[f"{x}\n{d:.3g}" for x, d in zip(*row, strict=True)] for row in zip(labels, distances, strict=True)]
+            [[f"{x}\n{_distance(d)}" for x, d in zip(*row, strict=True)] for row in zip(labels, distances, strict=True)]
         )
         items = self.read(found.ravel().tolist())
         share = 1 - wrong.mean()
@@ -202,7 +202,7 @@ class Portrait:
         return self._figure(
             "plane",
             "Where the items lie on the plane",
-            "The latents of all items, no projection needed. Compare with the decoded plane above.",
+            "The latents of all items, z₁ to the right, z₂ upwards. Compare with the decoded plane.",
             f"Scatter plot of {len(rows):,} two-dimensional latents, coloured by {self.column}.",
             charts.map_chart(self.space.snapshot.vectors(rows), self.labels_of(self.space.snapshot.ids(rows))),
         )
@@ -215,7 +215,7 @@ class Portrait:
         return self._figure(
             "class-errors",
             "Reconstruction error by label",
-            "Filled dots are the encoder, rings PCA of the same width; the bar is what the encoder gains. "
+            "Filled dots are the encoder, rings PCA of the same width; the bar between is what it gains or loses. "
             f"Hardest: {worst}.",
             "Dot chart of mean squared error by label: "
             + ", ".join(f"{k} {v:.4f} (PCA {theirs[k]:.4f})" for k, v in ours.items()),
@@ -286,6 +286,10 @@ class Portrait:
 
 _METRIC = {"l2": "Euclidean distance", "cosine": "cosine distance", "ip": "inner product"}
 _DENSITY = {"gmm": "mixture of Gaussians fitted to the latents", "prior": "standard normal, the prior"}
+
+
+def _distance(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _majority(labels: Shaped[Array, " k"]) -> str:

@@ -84,6 +84,7 @@ class Table:
         rows: One text per column each; `Bar` draws a bar behind its number.
         caption: What to look for.
         best: Cells (row, column) that win.
+        prose: Columns of words, not of numbers: set left, and broken where they are long.
     """
 
     title: str
@@ -91,6 +92,7 @@ class Table:
     rows: Sequence[Sequence[str | Bar]]
     caption: str = ""
     best: frozenset[tuple[int, int]] = frozenset()
+    prose: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,11 @@ def draw(sheet: Sheet, theme: Theme = LIGHT) -> Image:
 
 
 def _cross(pen: ImageDraw, box: tuple[int, int, int, int], theme: Theme) -> None:
-    """A thick frame and a cross in the upper right corner: readable in grey, too."""
-    size = 8 * DENSITY
-    pen.rectangle(box, outline=theme.wrong, width=2 * DENSITY)
+    """A double frame and a cross in the upper right corner: readable in grey and on any picture."""
+    size, thick = 8 * DENSITY, 2 * DENSITY
+    pen.rectangle(box, outline=theme.wrong, width=thick)
+    inner = (box[0] + thick, box[1] + thick, box[2] - thick, box[3] - thick)
+    pen.rectangle(inner, outline=theme.paper, width=DENSITY // 2)
     x, y = box[2] - size, box[1] + size
     pen.rectangle((x - size / 2 - 2, box[1], box[2], y + size / 2 + 2), fill=theme.wrong)
     for sign in (-1, 1):
