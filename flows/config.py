@@ -72,7 +72,7 @@ class OpenSection(Section):
 
 
 # Options of datasets that are files or folders; relative ones are meant from the TOML file's folder.
-PATH_OPTIONS = ("folder", "file", "path", "root", "sidecar")
+PATH_OPTIONS = ("folder", "path", "root")
 
 
 class DatasetSection(OpenSection):

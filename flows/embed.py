@@ -73,9 +73,9 @@ def embed_items(work: Workspace) -> Embedded:
     _clear_staging(space, keep=key)
     staging = _Staging(space, work, columns, fingerprint, key, difference.replace_all)
     resumed = staging.encode(difference.encode)
-    staged = [*space.files.staged(key), *staging.carry(snapshot, difference, with_variance)]
+    staging.carry(snapshot, difference, with_variance)
     manifest = space.files.append(
-        staged,
+        staging.staged,
         on_existing="replace",
         delete_ids=difference.vanished,
         replace_all=difference.replace_all,
@@ -92,7 +92,11 @@ def embed_items(work: Workspace) -> Embedded:
 
 
 class _Staging:
-    """Writes rows durably under one key; no version names them yet."""
+    """Writes rows durably under one key; no version names them yet.
+
+    Attributes:
+        staged: What is finished, by this call or by a killed one before it.
+    """
 
     def __init__(
         self,
@@ -105,12 +109,13 @@ class _Staging:
     ) -> None:
         self._space, self._work, self._columns, self._key = space, work, columns, key
         self._fingerprint, self._replace_all = fingerprint, replace_all
+        self.staged: list[StagedSegment] = space.files.staged(key)
 
     def encode(self, positions: Int64[Array, " m"]) -> int:
         """Encode and stage what a killed call has not; returns how many items it had."""
         size = self._work.config.embed.shard_items
         shards = [positions[start : start + size] for start in range(0, len(positions), size)]
-        finished = {int(one.properties["shard"]) for one in self._space.files.staged(self._key)}
+        finished = {int(one.properties["shard"]) for one in self.staged}
         left = [number for number in range(len(shards)) if number not in finished]
         before = sum(len(shards[number]) for number in finished)
         if not left:
@@ -126,23 +131,23 @@ class _Staging:
         )
         return before
 
-    def carry(self, snapshot: Snapshot, difference: Difference, with_variance: bool) -> list[StagedSegment]:
+    def carry(self, snapshot: Snapshot, difference: Difference, with_variance: bool) -> None:
         """Stage rows whose latent stays."""
         if not len(difference.carry):
-            return []
+            return
         variance = snapshot.columns(difference.carry_rows, [VARIANCE])[VARIANCE] if with_variance else None
         table = self._table(difference.carry, variance)
         ids = self._work.dataset.ids[difference.carry].tolist()
         vectors = snapshot.vectors(difference.carry_rows)
         dim = snapshot.dim if self._replace_all else None
-        return [self._space.files.stage(ids, vectors, table, encoder=self._fingerprint, dim=dim)]
+        self.staged.append(self._space.files.stage(ids, vectors, table, encoder=self._fingerprint, dim=dim))
 
     def _stage(self, positions: Int64[Array, " m"], coded: Coded, number: int) -> None:
         variance = None
         if coded.variance is not None:
             flat = pa.array(np.ascontiguousarray(coded.variance).ravel(), pa.float32())
             variance = pa.FixedSizeListArray.from_arrays(flat, coded.variance.shape[1])
-        self._space.files.stage(
+        finished = self._space.files.stage(
             self._work.dataset.ids[positions].tolist(),
             coded.latents,
             self._table(positions, variance),
@@ -151,6 +156,7 @@ class _Staging:
             dim=coded.latents.shape[1] if self._replace_all else None,
             properties={"shard": number},
         )
+        self.staged.append(finished)
 
     def _table(self, positions: Int64[Array, " m"], variance: Any) -> pa.Table:
         table = self._columns.take(pa.array(positions))

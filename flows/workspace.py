@@ -98,8 +98,8 @@ class Workspace:
         return state.hexdigest()
 
     @cached_property
-    def in_test(self) -> Array:
-        """Which items test the encoder instead of training it: bool (n,)."""
+    def sides(self) -> Array:
+        """Which items train the encoder and which test it: "train", "test" or, for neither, another text; (n,)."""
         split, metadata = self.config.split, self.dataset.metadata
         if split.column in metadata.column_names:
             values = np.array(metadata[split.column].to_pylist(), dtype=object)
@@ -109,23 +109,24 @@ class Workspace:
                     f"column {split.column!r} holds {held}, neither {split.train!r} nor {split.test!r}; "
                     "set train and test in [split]"
                 )
-            return np.asarray(values == split.test)
+            return np.where(values == split.train, "train", np.where(values == split.test, "test", "neither"))
         draws = np.array([xxhash.xxh3_64_intdigest(name) for name in self.dataset.ids], np.uint64)
-        return np.asarray(draws < np.uint64(split.test_fraction * 2**64))
+        return np.where(draws < np.uint64(split.test_fraction * 2**64), "test", "train")
 
     @property
     def training(self) -> Part:
         """The items that train the encoder."""
         with self.config.blame("split"):
-            return self._part(np.flatnonzero(~self.in_test), "train")
+            return self._part("train")
 
     @property
     def testing(self) -> Part:
         """The items that test it."""
         with self.config.blame("split"):
-            return self._part(np.flatnonzero(self.in_test), "test")
+            return self._part("test")
 
-    def _part(self, positions: Int64[Array, " m"], side: str) -> Part:
+    def _part(self, side: str) -> Part:
+        positions = np.flatnonzero(self.sides == side)
         if not len(positions):
             raise ConfigInvalid(f"no item is on the {side} side; look at column and test_fraction")
         return Part(self.dataset, positions)
