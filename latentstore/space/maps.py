@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentstore.errors import NotFound, suggest
+from latentstore.geometry import normalise
 from latentstore.space.concepts import read_parquet
 from latentstore.storage import ArtefactRecord
 
@@ -34,9 +35,13 @@ def fit_map(space: EmbeddingSpace, method: str, *, dim: int = 2, seed: int = 0, 
     rows = snapshot.live_rows()
     latents = snapshot.vectors(rows)
     options: dict[str, Any] = {}
-    if method == "umap":
-        # The graph comes from our own search, exactly: the projection then costs the layout only.
-        found, distances, _ = space.searcher.search(latents, min(GRAPH_NEIGHBOURS, len(rows)), recall=1.0)
+    if space.metric == "cosine":
+        latents = normalise(latents)  # on the unit sphere |a − b|² = 2 (1 − cos), so a Euclidean map shows the cosine
+    if method == "umap" and space.metric != "ip":
+        # The graph comes from the space's own index: the projection then costs the layout only.
+        found, distances, _ = space.searcher.search(latents, min(GRAPH_NEIGHBOURS, len(rows)))
+        if space.metric == "cosine":
+            distances = np.sqrt(2 * distances)
         options["neighbours"] = np.searchsorted(rows, found), distances
     projection = project(method, latents, dim=dim, seed=seed, **options)
     table = pa.table(

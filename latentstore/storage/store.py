@@ -18,7 +18,7 @@ class StoreFiles:
     """The files of a store.
 
     Args:
-        folder: Created with mode "rw" when it is missing or empty.
+        folder: With mode "rw" it may be missing or empty; the first write makes the store.
         mode: "r" never writes.
 
     Raises:
@@ -40,26 +40,34 @@ class StoreFiles:
         return f"<StoreFiles {self.folder} mode={self.mode}>"
 
     def _check(self) -> None:
-        path = self.layout.store_json
+        """Refuse what is no store; a missing or empty folder becomes one with the first write."""
+        path, folder = self.layout.store_json, self.folder
         try:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            self._create()
-            return
+            # A hidden file is what a creation that was killed left behind.
+            if folder.exists() and not (folder.is_dir() and all(one.name.startswith(".") for one in folder.iterdir())):
+                raise ConfigInvalid(
+                    f"{folder} is not a store: it has no store.json; name a new or empty folder"
+                ) from None
+            if self.mode == "r":
+                raise UnknownSpace(
+                    f"there is no store at {folder}; check the path, or open it with mode='rw' to create it"
+                ) from None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}; check the permissions") from error
-        check_format(parse_json(content, path), path)
+        else:
+            check_format(parse_json(content, path), path)
 
-    def _create(self) -> None:
-        folder = self.folder
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigInvalid(f"{folder} is not a store: it has no store.json; name a new or empty folder")
+    def _prepare_write(self, below: Path) -> None:
+        """Make the store, if this is its first write, and a folder below it."""
         if self.mode == "r":
-            raise UnknownSpace(f"there is no store at {folder}; check the path, or open it with mode='rw' to create it")
-        with files.storing(folder):
-            for one in (self.layout.encoders, self.layout.spaces):
-                files.make_folder(one)
-            files.create_exclusive(self.layout.store_json, json.dumps({"format": FORMAT}).encode())
+            raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
+        with files.storing(self.folder):
+            files.make_folder(self.folder)
+            if not self.layout.store_json.exists():
+                files.create_exclusive(self.layout.store_json, json.dumps({"format": FORMAT}).encode())
+            files.make_folder(below)
 
     def spaces(self) -> list[str]:
         """Names of the spaces, sorted."""
@@ -94,9 +102,8 @@ class StoreFiles:
             AlreadyExists: The name is taken.
             ConfigInvalid: A name, width or metric that no space can have.
         """
-        if self.mode == "r":
-            raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
         folder = self.layout.space(name)
+        self._prepare_write(self.layout.spaces)
         return SpaceFiles.create(folder, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
 
     def encoders(self) -> list[str]:
@@ -112,11 +119,8 @@ class StoreFiles:
 
     def new_encoder_folder(self, fingerprint: str) -> Path:
         """Where an encoder goes; the folder above is made. The encoder's own folder appears whole, by renaming."""
-        if self.mode == "r":
-            raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
         folder = self.layout.encoder(fingerprint)
-        with files.storing(folder):
-            files.make_folder(folder.parent)
+        self._prepare_write(self.layout.encoders)
         return folder
 
     def verify(self, *, deep: bool = True) -> list[Problem]:

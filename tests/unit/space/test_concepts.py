@@ -16,6 +16,7 @@ from latentstore.errors import (
     UnknownAttribute,
     UnknownLabel,
 )
+from latentstore.types import METRICS
 
 D = 8
 
@@ -150,3 +151,25 @@ def test_bad_input_says_what(space, call, error, message):
     with pytest.raises(error, match=message):
         call(space)
     assert space.files.newest_version() == before
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("method", ["pca", "umap"])
+def test_maps_part_what_the_space_parts_and_drop_what_was_deleted(tmp_path, metric, method):
+    generator = np.random.default_rng(0)
+    centres = 10 * np.eye(3, 6)
+    vectors = np.concatenate([c + generator.normal(size=(60, 6)) for c in centres])
+    space = ls.open(tmp_path / "m.store").create_space("m", dim=6, metric=metric)
+    space.add([f"{i // 60}/{i}" for i in range(180)], vectors)
+    space.fit_map(method)
+    space.delete(["0/0", "2/179"])
+    table = space.map(method)
+    assert table.column_names == ["id", "x", "y"]
+    assert len(table) == 178
+    points = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
+    group = np.array([i[0] for i in table["id"].to_pylist()])
+    means = {g: points[group == g].mean(0) for g in "012"}
+    nearest = [min(means, key=lambda g, p=p: np.linalg.norm(p - means[g])) for p in points]
+    assert np.mean(np.array(nearest) == group) > 0.95
+    with pytest.raises(ls.errors.NotFound, match=r"did you mean 'umap'|known: 'pca'"):
+        space.map("umpa")

@@ -142,8 +142,10 @@ def test_an_impossible_field_is_refused(space: SpaceFiles, field: str, value: ob
 
 def test_a_store_is_recognised(tmp_path: Path) -> None:
     store = StoreFiles(tmp_path / "new" / "s.store")
-    assert json.loads((store.folder / "store.json").read_bytes()) == {"format": 1}
+    assert store.spaces() == store.encoders() == []
+    assert not store.folder.exists()
     store.create_space("one", dim=2, metric="l2")
+    assert json.loads((store.folder / "store.json").read_bytes()) == {"format": 1}
     assert StoreFiles(store.folder, "r").spaces() == ["one"]
     assert store.verify() == []
     with pytest.raises(UnknownSpace, match="did you mean 'one'"):
