@@ -40,7 +40,7 @@ def schedule(config_path: Path | str, *, cron: str | None = None, every: str | t
     """
     config = load_config(config_path)
     timing = _timing(cron, every)
-    open_store(config.store)  # a folder that is no store is refused before a lock is put into it
+    open_store(config.store).files.create()  # a folder that is no store is refused before a lock is put into it
     privacy()
     from prefect import serve
     from prefect.client.orchestration import get_client

@@ -59,15 +59,21 @@ class StoreFiles:
         else:
             check_format(parse_json(content, path), path)
 
-    def _prepare_write(self, below: Path) -> None:
-        """Make the store, if this is its first write, and a folder below it."""
+    def create(self) -> None:
+        """Make the store, unless it is there; every first write does.
+
+        Raises:
+            Forbidden: Open with mode "r".
+            StorageError: The disk is full or read-only.
+        """
         if self.mode == "r":
             raise Forbidden(f"{self.folder} is open with mode='r'; open it with mode='rw' to write")
         with files.storing(self.folder):
             files.make_folder(self.folder)
             if not self.layout.store_json.exists():
                 files.create_exclusive(self.layout.store_json, json.dumps({"format": FORMAT}).encode())
-            files.make_folder(below)
+            for folder in (self.layout.encoders, self.layout.spaces):
+                files.make_folder(folder)
 
     def spaces(self) -> list[str]:
         """Names of the spaces, sorted."""
@@ -103,7 +109,7 @@ class StoreFiles:
             ConfigInvalid: A name, width or metric that no space can have.
         """
         folder = self.layout.space(name)
-        self._prepare_write(self.layout.spaces)
+        self.create()
         return SpaceFiles.create(folder, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
 
     def encoders(self) -> list[str]:
@@ -120,7 +126,7 @@ class StoreFiles:
     def new_encoder_folder(self, fingerprint: str) -> Path:
         """Where an encoder goes; the folder above is made. The encoder's own folder appears whole, by renaming."""
         folder = self.layout.encoder(fingerprint)
-        self._prepare_write(self.layout.encoders)
+        self.create()
         return folder
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
