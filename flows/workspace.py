@@ -44,7 +44,7 @@ class Workspace:
         self._open = ExitStack()
 
     def __enter__(self) -> Workspace:
-        _ = self.store  # a folder that is no store is refused before a lock is put into it
+        self.store.files.create()  # a folder that is no store is refused before a lock is put into it
         what = f"a run on space {self.config.space!r} of {self.config.store}"
         self._open.enter_context(only_one(refresh_lock(self.config), what=what))
         return self
