@@ -18,7 +18,10 @@ class GateClosed(LatentStoreError):
 
     Attributes:
         breaches: What fell short.
+        exit_code: Of the shell.
     """
+
+    exit_code = 1
 
     def __init__(self, message: str, breaches: tuple[Breach, ...] = ()) -> None:
         super().__init__(message)

@@ -114,6 +114,14 @@ def can_decode(space: EmbeddingSpace) -> bool:
     return True
 
 
+def realism(space: EmbeddingSpace, latents: Float32[Array, "n d"]) -> list[float | None]:
+    """How near each latent is to real data; None in a space of too few items to say."""
+    try:
+        return [float(score) for score in space.realism(latents)]
+    except NotSupported:
+        return [None] * len(latents)
+
+
 def picture_path(space: EmbeddingSpace, asked: Path | None, default: str) -> Path | None:
     """Where to draw: what was asked for, else the default; None in a space that has no decoder and none was asked for.
 

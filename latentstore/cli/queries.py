@@ -10,7 +10,8 @@ import typer
 
 from latentstore.cli.app import QUERIES, Arrow, At, Json, K, Npy, Picture, Seed, Space, Store, app
 from latentstore.cli.output import Output
-from latentstore.cli.points import open_space, picture_path, point, query, source_items, write_latents
+from latentstore.cli.points import open_space, picture_path, point, query, realism, source_items, write_latents
+from latentstore.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,19 +72,20 @@ def interpolate(
     """Walk from one point to another: a strip of decoded pictures, and how real each step is."""
     walked = open_space(store, space, at)
     path = walked.interpolate(point(walked, start), point(walked, end), steps=steps, method=method)
-    report, output = path.report, Output(json, arrow)
+    output, near = Output(json, arrow), walked.search(path.latents, 1).ids[:, 0]
     drawn = picture_path(walked, out, "interpolation.png")
     if npy is not None:
         write_latents(path.latents, npy)
     at_step = np.linspace(0, 1, steps).tolist()
     rows = [
         {"step": t, "realism": real, "nearest": near}
-        for t, real, near in zip(at_step, report.realism, report.nearest, strict=True)
+        for t, real, near in zip(at_step, realism(walked, path.latents), near, strict=True)
     ]
     if drawn is not None:
         _draw(path.decode()[None], drawn, columns=[f"{t:.3g}" for t in at_step])
-    output.say(f"{start} → {end} by {method}: length {report.length:.4g}, steps of {report.mean_step:.4g}")
-    about = {"method": method, "length": report.length, "picture": _text(drawn)}
+    length = float(np.linalg.norm(np.diff(path.latents, axis=0), axis=1).sum())
+    output.say(f"{start} → {end} by {method}: length {length:.4g}, steps of {length / (steps - 1):.4g}")
+    about = {"method": method, "length": length, "picture": _text(drawn)}
     _write_points(output, walked, rows, path.latents, name="steps", **about)
     _say_files(output, drawn, npy)
 
@@ -107,14 +109,15 @@ def edit(
     edited = open_space(store, space, at)
     names = _columns(edited, columns)
     latent = point(edited, expression)
-    hits, realism = latent.search(k, columns=names), latent.realism()
+    hits, (real,) = latent.search(k, columns=names), realism(edited, latent.vector[None])
     output, drawn = Output(json, arrow), picture_path(edited, out, "edit.png")
     if npy is not None:
         write_latents(latent.vector[None], npy)
     if drawn is not None:
         _draw_edit(edited, latent, hits, drawn)
-    output.say(f"{expression}: realism {realism:.2f} (the share of real items at least as far out)")
-    _answer(output, edited, hits, expression=expression, realism=realism, picture=_text(drawn))
+    if real is not None:
+        output.say(f"{expression}: realism {real:.2f} (the share of real items at least as far out)")
+    _answer(output, edited, hits, expression=expression, realism=real, picture=_text(drawn))
     _say_files(output, drawn, npy)
 
 
@@ -125,7 +128,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many.")] = 16,
     method: Annotated[str | None, typer.Option(help="gmm, or prior in the space of a VAE.")] = None,
     label: Annotated[str | None, typer.Option(help="Only like items with this label.")] = None,
-    column: Annotated[str, typer.Option(help="The column of labels.")] = "label",
+    column: Annotated[
+        str | None, typer.Option(help="The column that --label is a value of; `label` by default.")
+    ] = None,
     seed: Seed = 0,
     out: Picture = None,
     npy: Npy = None,
@@ -135,7 +140,9 @@ def sample(
 ) -> None:
     """Draw new latents from where the data lies, and decode them."""
     drawn_from = open_space(store, space, at)
-    drawn = drawn_from.sample(n, method=method, label=label, column=column, seed=seed)
+    if column is not None and label is None:
+        raise ConfigInvalid(f"--column {column} says where --label is looked for; give a --label, too")
+    drawn = drawn_from.sample(n, method=method, label=label, column=column or "label", seed=seed)
     output, path = Output(json, arrow), picture_path(drawn_from, out, "samples.png")
     if npy is not None:
         write_latents(drawn.latents, npy)
@@ -144,7 +151,7 @@ def sample(
         side = int(np.ceil(np.sqrt(n)))
         blank = np.zeros((-len(items) % side, *items.shape[1:]), items.dtype)
         _draw(np.concatenate([items, blank]).reshape(-1, side, *items.shape[1:]), path)
-    rows = [{"sample": i, "realism": real} for i, real in enumerate(drawn.realism().tolist())]
+    rows = [{"sample": i, "realism": real} for i, real in enumerate(realism(drawn_from, drawn.latents))]
     about = {"method": drawn.method, "seed": seed, "picture": _text(path)}
     _write_points(output, drawn_from, rows, drawn.latents, name="samples", **about)
     _say_files(output, path, npy)

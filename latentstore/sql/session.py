@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -97,6 +97,7 @@ def _connect(memory_limit: str) -> duckdb.DuckDBPyConnection:
     }
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would be written into the answer on standard output
     connection.execute("SET temp_directory = ''")  # nothing is spilled to disk
     return connection
 
@@ -110,26 +111,20 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: Iterable[str]) -> None:
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, timeout: float) -> pa.Table:
-    """Run the statement, interrupted when its time is over."""
-    late = threading.Event()
+    """Run the statement in a thread of its own, interrupted when its time is over or the caller is (Ctrl-C).
 
-    def stop() -> None:
-        late.set()
-        connection.interrupt()
-
-    timer = threading.Timer(timeout, stop)
-    timer.start()
-    try:
-        return connection.sql(statement).to_arrow_table()
-    except duckdb.InterruptException as error:
-        if late.is_set():
+    DuckDB does not look for signals while a query runs, so the calling thread has to stay in Python.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="sql") as worker:
+        answer = worker.submit(lambda: connection.sql(statement).to_arrow_table())
+        try:
+            return answer.result(timeout)
+        except TimeoutError as error:
             raise QueryRefused(
                 f"the query took longer than {timeout:g} s; ask for less, or raise the timeout"
             ) from error
-        raise
-    finally:
-        timer.cancel()
-        timer.join()  # the connection is closed next
+        finally:
+            connection.interrupt()  # of a query that has ended: nothing
 
 
 def _refusal(error: duckdb.Error, spaces: Mapping[str, EmbeddingSpace]) -> LatentStoreError:
