@@ -7,7 +7,7 @@ from latentstore.encoders.autoencoder import Autoencoder
 from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
 from latentstore.encoders.pca import PCA
-from latentstore.encoders.train import Progress
+from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.training import TrainingRecord, train, training_options
 from latentstore.encoders.vae import VAE
 
@@ -19,6 +19,7 @@ __all__ = [
     "Encoder",
     "Model",
     "Progress",
+    "TrainingOptions",
     "TrainingRecord",
     "load_encoder",
     "read_card",

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentstore.encoders.base import Model, register
-from latentstore.encoders.networks import Down, NetworkOptions, Up
+from latentstore.encoders.networks import Down, NetworkOptions, Up, default_architecture
 from latentstore.encoders.options import number
+from latentstore.encoders.sources import Source
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class Autoencoder(Model):
     @classmethod
     def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
-        return {}
+        return default_architecture(item_shape)
+
+    def prepare(self, source: Source, seed: int) -> None:
+        """See the base class."""
+        self.down.prepare(source, seed)
 
     def encode(self, x: Tensor) -> Tensor:
         """(m, c, h, w) → (m, d)."""

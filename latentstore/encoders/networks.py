@@ -1,19 +1,26 @@
 """The two shapes of network that autoencoder and vae are made of, for images of any size.
 
-"mlp": fully connected. "conv": stride-2 convolutions down, one hidden layer, PixelShuffle up (W. Shi et al., "Real-time
-single image and video super-resolution using an efficient sub-pixel convolutional neural network", CVPR 2016).
+"mlp": fully connected, behind a fixed rotation of the items to their principal components.
+"conv": stride-2 convolutions down, one hidden layer, PixelShuffle up (W. Shi et al., "Real-time single image and video
+super-resolution using an efficient sub-pixel convolutional neural network", CVPR 2016).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentstore.encoders.options import choice, integers
+from latentstore.encoders.items import as_rows
+from latentstore.encoders.options import choice, integers, number
+from latentstore.encoders.sources import Source
+from latentstore.encoders.whiten import Whiten
+
+SMALL = 3_072  # numbers of an item (32 × 32 × 3) up to which "mlp" learns more in the same time
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,13 @@ class NetworkOptions:
     Attributes:
         architecture: "mlp" or "conv".
         hidden: Widths of the fully connected layers, from the items' side to the latents' side.
-        channels: Of the convolutions, each halves height and width; unused by "mlp".
+        components: How many principal components the "mlp" sees of an item (at most its width).
+        channels: Of the convolutions of "conv", each halves height and width.
     """
 
     architecture: str = choice("mlp", "conv")
     hidden: tuple[int, ...] = integers((1024, 512), 1, 16384, 8)
+    components: int = number(256, 1, 4096)
     channels: tuple[int, ...] = integers((32, 64), 1, 2048, 8)
 
 
@@ -37,22 +46,34 @@ class Down(nn.Module):
     def __init__(self, item_shape: tuple[int, ...], width: int, options: NetworkOptions) -> None:
         super().__init__()
         height, across, channels = item_shape
-        self.size, self.conv = (height, across), nn.Sequential()
-        if options.architecture == "conv":
+        self.conv = nn.Sequential()
+        if options.architecture == "mlp":
+            rank = min(options.components, height * across * channels)
+            self.whiten = Whiten(height * across * channels, rank)
+            self.dense = dense(rank, options.hidden, width)
+        else:
             self.size, small = _grid(item_shape, len(options.channels))
             for out in options.channels:
                 self.conv += nn.Sequential(
                     nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(out), nn.GELU()
                 )
                 channels = out
-            height, across = small
-        self.dense = dense(height * across * channels, options.hidden, width)
+            self.dense = dense(small[0] * small[1] * channels, options.hidden, width)
+
+    def prepare(self, source: Source, seed: int) -> None:
+        """Take the rotation from the items."""
+        if not len(self.conv):
+            self.whiten.fit(source, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """(m, c, h, w) → (m, width)."""
-        x = x * 2 - 1  # centred
-        x = self.conv(functional.pad(x, (0, self.size[1] - x.shape[3], 0, self.size[0] - x.shape[2]), value=-1.0))
-        y: Tensor = self.dense(x.flatten(1))
+        if not len(self.conv):
+            return self._dense(self.whiten(as_rows(x)))
+        x = functional.pad(x * 2 - 1, (0, self.size[1] - x.shape[3], 0, self.size[0] - x.shape[2]), value=-1.0)
+        return self._dense(self.conv(x).flatten(1))
+
+    def _dense(self, x: Tensor) -> Tensor:
+        y: Tensor = self.dense(x)
         return y
 
 
@@ -86,6 +107,15 @@ class Up(nn.Module):
         x: Tensor = self.conv(self.dense(z).unflatten(1, self.shape))
         height, across, _ = self.item_shape
         return x[..., :height, :across]
+
+
+def default_architecture(item_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Options that suit items of this shape: "mlp" for small ones, else "conv" down to a side of 8 or less."""
+    if math.prod(item_shape) <= SMALL:
+        return {}
+    halvings = max(2, math.ceil(math.log2(min(item_shape[:2]) / 8)))
+    channels = tuple(min(32 << number, 128) for number in range(halvings))
+    return {"architecture": "conv", "channels": channels, "hidden": (256,)}
 
 
 def dense(width: int, hidden: tuple[int, ...], out: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentstore.encoders.base import as_tensor, check_items, scale, to_tensor
+from latentstore.encoders.items import as_tensor, check_items, scale, to_tensor
 from latentstore.errors import InputError, ShapeMismatch
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from latentstore.encoders.networks import initialise
 from latentstore.encoders.numerics import Numerics, choose
 from latentstore.encoders.options import option_names, read_options, refuse_unknown
 from latentstore.encoders.pca import PCA
+from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.sources import Source
 from latentstore.encoders.state import saved_journal
-from latentstore.encoders.train import Progress, TrainingOptions, fit
+from latentstore.encoders.train import fit
 from latentstore.errors import ConfigInvalid, InputError
 
 
@@ -141,6 +142,7 @@ def train(
         once: dict[str, Any] = {"options": {}, "epochs": 1, "best_epoch": 1, "steps": 1, "resumed": 0, "history": []}
         record = TrainingRecord(**common, **once, **spent, precision="float64", memory_format="contiguous")
         return Encoder(model), record
+    model.prepare(source, seed)
     initialise(model, torch.Generator(where).manual_seed(seed))
     folder = None if resume_from is None else Path(resume_from)
     earlier = None if folder is None else saved_journal(folder)

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentstore.encoders.base import Model, register
-from latentstore.encoders.networks import Down, NetworkOptions, Up
+from latentstore.encoders.networks import Down, NetworkOptions, Up, default_architecture
 from latentstore.encoders.options import number
+from latentstore.encoders.sources import Source
 
 LOG_VARIANCE_LIMIT = 10.0  # |log σ²|: e^10 is far beyond any use, and exp stays finite
 
@@ -50,7 +51,11 @@ class VAE(Model):
     @classmethod
     def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
-        return {}
+        return default_architecture(item_shape)
+
+    def prepare(self, source: Source, seed: int) -> None:
+        """See the base class."""
+        self.down.prepare(source, seed)
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's mean, (m, d)."""

@@ -11,6 +11,7 @@ import torch
 from latentstore.encoders import Encoder, train
 from latentstore.encoders.base import build_model
 from latentstore.encoders.networks import initialise
+from latentstore.encoders.sources import Source
 from latentstore.encoders.vae import VAE, kl_to_standard_normal
 from latentstore.errors import InputError, NotFinite, NotSupported, ShapeMismatch
 from tests.unit.encoders.conftest import blobs
@@ -19,8 +20,9 @@ SMALL = {"hidden": (32,), "channels": (4, 8), "batch_size": 32}
 
 
 def untrained(kind: str, shape: tuple[int, int, int], dim: int = 3, **options: object) -> Encoder:
-    model = build_model(kind, shape, dim, {"hidden": (16,), "channels": (4, 8), **options})
+    model = build_model(kind, shape, dim, {"hidden": (16,), "channels": (4, 8), "components": 12, **options})
     model.to_empty(device="cpu")
+    model.prepare(Source(blobs(30, shape)), seed=0)
     initialise(model, torch.Generator().manual_seed(0))
     return Encoder(model)
 
@@ -52,6 +54,7 @@ def test_elbo_of_a_model_that_is_known_in_closed_form() -> None:
 def test_kl_warms_up_to_beta() -> None:
     model = build_model("vae", (8, 8, 1), 2, {"hidden": [8], "beta": 4.0, "warm_up": 0.5})
     model.to_empty(device="cpu")
+    model.prepare(Source(blobs(30, (8, 8, 1))), seed=0)
     initialise(model, torch.Generator().manual_seed(0))
     model.eval()
     x = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -67,10 +70,10 @@ def test_kl_warms_up_to_beta() -> None:
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 def test_learns_what_a_linear_map_cannot(kind: str, architecture: str) -> None:
     """Moving spots lie on a curved surface of 4 dimensions: the network must beat PCA of the same width by far."""
-    items = blobs(500, (12, 12, 1))
+    items = blobs(1000, (12, 12, 1))
     encoder, record = train(
-        kind, items, dim=4, architecture=architecture, epochs=25, learning_rate=5e-3, hidden=(64,), channels=(8, 16),
-        batch_size=50, **({"beta": 0.1} if kind == "vae" else {}),
+        kind, items, dim=4, architecture=architecture, epochs=20, learning_rate=5e-3, hidden=(64,), channels=(8, 16),
+        batch_size=50, **({"beta": 0.01} if kind == "vae" else {}),
     )  # fmt: skip
     baseline, _ = train("pca", items, dim=4)
     new = blobs(200, (12, 12, 1), seed=1)

@@ -1,0 +1,45 @@
+"""A fixed rotation of the items that lets a network learn faster."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentstore.encoders.principal import principal_components
+from latentstore.encoders.sources import Source
+
+WHITEN_ITEMS = 10_000
+EVEN_OUT = 0.025  # ε as a fraction of the largest variance: smaller ones are left small, for they are mostly noise
+
+
+class Whiten(nn.Module):
+    """Items (m, w) to their principal components (m, k), the large ones evened out: x ↦ (x − mean) V (λ + ε)^-½.
+
+    A fixed linear map, taken from the items before training. AdamW scales each weight by itself, which helps most where
+    the axes of the problem are the axes of the weights; behind this map they nearly are. On Fashion-MNIST an epoch
+    more than half again is saved, and the first layer is a third of the size.
+    """
+
+    mean: Tensor
+    basis: Tensor
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("basis", torch.zeros(width, rank))
+
+    def fit(self, source: Source, seed: int) -> None:
+        """Set mean and basis from a sample of the items."""
+        positions = np.random.default_rng([seed, 0]).permutation(len(source))[:WHITEN_ITEMS]
+        found = principal_components(
+            source, self.basis.shape[1], seed=seed, positions=np.sort(positions), exact_width=1024, iterations=3
+        )
+        scale = 1 / np.sqrt(np.maximum(found.variances + EVEN_OUT * found.variances[0], 1e-12))
+        scale /= np.sqrt(max(1e-12, float((scale**2 * found.variances).mean())))
+        for name, value in (("mean", found.mean), ("basis", found.directions.T * scale)):
+            getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(m, w) → (m, k)."""
+        return (x - self.mean) @ self.basis
