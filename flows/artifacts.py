@@ -37,7 +37,8 @@ def metric_rows(
     metrics: Mapping[str, float], before: Mapping[str, float], tag: str
 ) -> list[dict[str, str | float | None]]:
     """One row per metric, baselines beside what they are the baseline of; metrics by class are left to the report."""
-    names = [name for name in metrics if not name.startswith(BASELINE) and "/" not in name]
+    baselines = {BASELINE + name for name in metrics}  # a map called pca has metrics of that prefix, too
+    names = [name for name in metrics if name not in baselines and "/" not in name]
     return [
         {
             "metric": name,

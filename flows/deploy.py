@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flows.config import Config, load_config
 from flows.lock import is_held, only_one
-from flows.running import privacy
+from flows.running import privacy, require_server
 from flows.workspace import refresh_lock
 from latentstore.errors import ConfigInvalid
 from latentstore.store import open_store
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.deployments.runner import RunnerDeployment
 
-START = "prefect server start"
 LOCAL_API = "http://127.0.0.1:4200/api"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -51,7 +50,7 @@ def schedule(config_path: Path | str, *, cron: str | None = None, every: str | t
         get_client(sync_client=True) as client,
         only_one(_schedule_lock(config), what=f"the schedule of space {config.space!r}"),
     ):
-        _require_server(client)
+        require_server(client)
         clear_away(client, config)
         serve(deployment(Path(config_path).absolute(), config, timing))
 
@@ -146,11 +145,3 @@ def _name(config: Config) -> str:
 
 def _schedule_lock(config: Config) -> Path:
     return config.store / "locks" / f"schedule-{config.space}"
-
-
-def _require_server(client: SyncPrefectClient) -> None:
-    if (problem := client.api_healthcheck()) is not None:
-        raise ConfigInvalid(
-            f"no Prefect server answers at {client.api_url} ({problem}); start one with `{START}` in another terminal, "
-            "or point PREFECT_API_URL at one that runs"
-        )

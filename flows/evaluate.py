@@ -90,7 +90,7 @@ def _encoder_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]
         seed=work.config.evaluate.seed,
     )
     if "mse" in found and len(work.dataset.item_shape) == 3:
-        picture = _reconstructions(space.encoder, baseline, test)
+        picture = _reconstructions(space.encoder, baseline, test, labels[1])
         show_picture(work.config.space, "reconstructions", "Test items, as the encoder and as PCA see them", picture)
     return found
 
@@ -136,13 +136,14 @@ def _labels(work: Workspace, part: Part) -> Shaped[Array, " m"] | None:
     return part.labels(column).astype(str)
 
 
-def _reconstructions(encoder: Encoder, baseline: Encoder, test: Part) -> bytes:
+def _reconstructions(encoder: Encoder, baseline: Encoder, test: Part, labels: Shaped[Array, " m"] | None) -> bytes:
     from latentstore.evaluate.pictures import reconstructions
     from latentstore.evaluate.theme import LIGHT
 
-    items = test.read(np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(np.int64))
+    chosen = np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(np.int64)
+    items, titles = test.read(chosen), [""] * len(chosen) if labels is None else labels[chosen].tolist()
     ours, theirs = (one.decode(one.encode(items)) for one in (encoder, baseline))
-    picture = reconstructions(items, ours, theirs, [""] * len(items), dim=encoder.dim)
+    picture = reconstructions(items, ours, theirs, titles, dim=encoder.dim)
     png = io.BytesIO()
     picture(LIGHT).save(png, "PNG", optimize=True)
     return png.getvalue()

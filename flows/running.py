@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from latentstore.errors import (
     ChecksumMismatch,
     CommitConflict,
+    ConfigInvalid,
     FormatTooNew,
     LatentStoreError,
     ManifestInvalid,
@@ -18,6 +19,7 @@ from latentstore.errors import (
 )
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
@@ -68,15 +70,31 @@ def privacy() -> None:
         os.environ.setdefault(name, value)
 
 
+def require_server(client: SyncPrefectClient) -> None:
+    """Raise `ConfigInvalid` that says how to start a server when none answers."""
+    if (problem := client.api_healthcheck()) is not None:
+        raise ConfigInvalid(
+            f"no Prefect server answers at {client.api_url} ({problem}); "
+            "start one with `prefect server start` in another terminal, or correct PREFECT_API_URL"
+        )
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Run flows from a shell or a script: no telemetry, and none of the heartbeat that costs a second per run.
 
-    Prefect's in-process server is started when no `PREFECT_API_URL` is set; it inherits the environment.
+    Without `PREFECT_API_URL` a server of this process' own is started, which inherits the environment.
+
+    Raises:
+        ConfigInvalid: `PREFECT_API_URL` names a server that does not answer.
     """
     privacy()
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    if PREFECT_API_URL.value():
+        with get_client(sync_client=True) as client:
+            require_server(client)
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 

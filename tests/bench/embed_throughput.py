@@ -2,9 +2,9 @@
 
 One command, some minutes: python tests/bench/embed_throughput.py [--kind autoencoder] [--items 70000] [--rounds 5]
 
-In one process, alternately: the bare encoder over all items as one array in memory, and `embed` of the same items into
-a new space (reading, hashing, comparing, encoding, Parquet, fsync, commit; the dataset is open, as the array is). Prints
-images per second of each (median over rounds) and their ratio, by wall time and by CPU time of the process.
+In one process, alternately: the bare encoder over all items as one array in memory, and `embed` of the same items
+into a new space (reading, hashing, comparing, encoding, Parquet, fsync, commit; the dataset is open, as the array is).
+Prints images per second of each (median over rounds) and their ratio, by wall time and by CPU time of the process.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def main() -> None:
     n = len(items)
     for what, index in (("wall", 0), ("CPU", 1)):
         a, b = (statistics.median(one[index] for one in times) for times in (bare, flow))
-        sys.stdout.write(f"{given.kind} {what}: bare {n / a:,.0f} images/s, embed {n / b:,.0f} images/s, ratio {a / b:.3f}\n")
+        rates = f"bare {n / a:,.0f} images/s, embed {n / b:,.0f} images/s, ratio {a / b:.3f}"
+        sys.stdout.write(f"{given.kind} {what}: {rates}\n")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ def test_refresh_publishes_then_does_nothing_then_holds_the_gate(document: dict[
     shown = artifacts_of(flow_run)
     assert {"small-metrics", "small-refresh", "small-reconstructions"} <= set(shown)
     assert '"mse"' in shown["small-metrics"].data
+    assert '"pca_trustworthiness"' in shown["small-metrics"].data, "a map's metric is no baseline"
+    assert '"pca_mse"' not in shown["small-metrics"].data
     assert "nothing to do" not in shown["small-refresh"].data
     assert "data:image/png;base64," in shown["small-reconstructions"].data
 
@@ -188,6 +190,18 @@ def test_mistakes_are_blamed_on_the_file_and_not_retried(document: dict[str, Any
     with pytest.raises(FilterRefused, match=r"a\.toml: \[concepts\].*lable"):
         run(parse_config(document, where="a.toml"))
     assert last_flow_run("refresh small").run_count == 1
+
+
+def test_a_long_step_shows_its_progress(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.embed import embed
+    from flows.train import train
+
+    train(parse_config(document))
+    assert not [key for key in artifacts_of(last_flow_run("train small")) if "progress" in key], "it took a moment"
+    monkeypatch.setattr("flows.reporting.EVERY", 0.0)
+    embed(parse_config(document))
+    shown = artifacts_of(last_flow_run("embed small"))["small-embed-progress"]
+    assert (shown.type, float(shown.data)) == ("progress", 100)
 
 
 def test_two_at_once_are_refused(config: Config) -> None:

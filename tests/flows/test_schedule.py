@@ -16,6 +16,7 @@ from prefect_process import Api, end, prefect_server, serving, until
 from flows.config import load_config
 from flows.deploy import parse_every, schedule
 from flows.lock import Busy, is_held, only_one
+from flows.running import quietly
 from flows.workspace import refresh_lock
 from latentstore.errors import ConfigInvalid
 from latentstore.store import open_store
@@ -114,7 +115,7 @@ def test_without_a_server_it_says_how_to_start_one(path: Path, monkeypatch: pyte
 
 def test_a_schedule_is_served_once(path: Path) -> None:
     config = load_config(path)
-    open_store(config.store)
+    open_store(config.store).files.create()
     with only_one(config.store / "locks" / "schedule-small", what="x"), pytest.raises(Busy, match="schedule of space"):
         schedule(path, every="15m")
 
@@ -144,3 +145,11 @@ def test_intervals() -> None:
         timedelta(days=1),
         timedelta(minutes=90),
     ]
+
+
+def test_a_server_that_is_named_and_does_not_answer_is_a_clear_mistake_of_any_flow() -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    refused = pytest.raises(ConfigInvalid, match="correct PREFECT_API_URL")
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), refused, quietly():
+        pass
