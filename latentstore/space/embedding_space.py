@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from latentstore.errors import ConfigInvalid, InputError, NotSupported, suggest
-from latentstore.space import concepts, density, indexing, maps, paths, rows
-from latentstore.space.latent import Latent, as_latent, as_queries
+from latentstore.errors import ConfigInvalid, NotSupported, suggest
+from latentstore.space import concepts, density, indexing, maps, paths, rows, search
+from latentstore.space.latent import Latent, as_latent
 from latentstore.space.status import Status, status
 from latentstore.space.view import View
-from latentstore.types import Neighbours, check_vectors
+from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,9 +24,7 @@ if TYPE_CHECKING:
     from latentstore.space.paths import Path
     from latentstore.space.search import Searcher
     from latentstore.storage import Manifest, Snapshot, SpaceFiles
-    from latentstore.types import Array, Metric
-
-MAX_K = 100_000
+    from latentstore.types import Array, Metric, Neighbours
 
 
 class EmbeddingSpace:
@@ -210,21 +205,7 @@ class EmbeddingSpace:
         Raises:
             InputError: k or recall out of range, and whatever is wrong with the query or the predicate.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
-            raise InputError(f"k is {k!r}; choose a whole number from 1 to {MAX_K}")
-        if recall is not None and not 0 < recall <= 1:
-            raise InputError(f"recall is {recall}; choose a number in (0, 1]")
-        self.check_columns(columns or ())
-        queries, single = as_queries(self, query)
-        found, distances, _ = self._view.searcher.search(queries, int(k), where=where, recall=recall)
-        ids = np.full(found.shape, None, object)
-        there = found >= 0
-        ids[there] = self.snapshot.ids(found[there])
-        hits = Neighbours(ids, found, distances, int(k), self.metric, self.version)
-        if single:
-            kept = int(there[0].sum())
-            hits = replace(hits, ids=ids[0, :kept], rows=found[0, :kept], distances=distances[0, :kept])
-        return replace(hits, columns=self.snapshot.columns(found[there], list(columns))) if columns else hits
+        return search.search(self, query, k, where=where, columns=columns, recall=recall)
 
     def build_index(self, kind: str = "auto", *, target_recall: float = 0.98, seed: int = 0) -> int:
         """Build and publish a search index; see `latentstore.space.indexing.build_index`. Returns the version."""

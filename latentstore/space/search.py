@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.errors import InputError
 from latentstore.index import Plan, blocks, plan_search, rank, scan
 from latentstore.space.indexing import IndexPart, open_index
+from latentstore.space.latent import as_queries
+from latentstore.types import Neighbours
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
     from latentstore.index.exact import Block
+    from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.storage import Snapshot
     from latentstore.types import Array
 
+MAX_K = 100_000
 GATHER = 16_384  # matching rows gathered at a time
 FILTERS_KEPT = 64  # row sets of filters used before; a snapshot never changes, so they stay right
 
@@ -57,7 +63,7 @@ class Searcher:
 
         predicate = parse_where(where, snapshot.column_types)
         files = [
-            SegmentFile(segment.path, segment.first_row, segment.record.count < segment.record.span)
+            SegmentFile(segment.path, segment.first_row, gaps=segment.record.count < segment.record.span)
             for segment in snapshot.segments
         ]
         found = select_rows(predicate, files)
@@ -129,3 +135,30 @@ class Searcher:
             start = int(np.searchsorted(segment.rows, first))
             alive = None if segment.alive is None else segment.alive[start:]
             yield from blocks(segment.vectors[start:], segment.rows[start:], alive)
+
+
+def search(
+    space: EmbeddingSpace,
+    query: Any,
+    k: int,
+    *,
+    where: str | None,
+    columns: Sequence[str] | None,
+    recall: float | None,
+) -> Neighbours:
+    """The k nearest items of a query or a batch; see `EmbeddingSpace.search`."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
+        raise InputError(f"k is {k!r}; choose a whole number from 1 to {MAX_K}")
+    if recall is not None and not 0 < recall <= 1:
+        raise InputError(f"recall is {recall}; choose a number in (0, 1]")
+    space.check_columns(columns or ())
+    queries, single = as_queries(space, query)
+    found, distances, _ = space.searcher.search(queries, int(k), where=where, recall=recall)
+    ids = np.full(found.shape, None, object)
+    there = found >= 0
+    ids[there] = space.snapshot.ids(found[there])
+    hits = Neighbours(ids, found, distances, int(k), space.metric, space.version)
+    if single:
+        kept = int(there[0].sum())
+        hits = replace(hits, ids=ids[0, :kept], rows=found[0, :kept], distances=distances[0, :kept])
+    return replace(hits, columns=space.snapshot.columns(found[there], list(columns))) if columns else hits
