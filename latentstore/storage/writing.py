@@ -90,7 +90,7 @@ class SegmentWriter:
                 self._schema,
                 compression={"vector.list.element": "zstd", **dict.fromkeys(self._flat_columns(), "zstd")},
                 compression_level=1,
-                use_dictionary=[name for name in self._flat_columns() if name != "row"],
+                use_dictionary=self._flat_columns(repeating=True),
                 column_encoding={"vector.list.element": "BYTE_STREAM_SPLIT", "row": "DELTA_BINARY_PACKED"},
                 write_statistics=self._flat_columns(),
             )
@@ -98,10 +98,13 @@ class SegmentWriter:
             self.abandon()
             raise
 
-    def _flat_columns(self) -> list[str]:
-        """Parquet paths of all columns but the vector."""
-        flat = [one for one in self._schema if one.name != "vector"]
-        return [f"{one.name}.list.element" if pa.types.is_list(one.type) else one.name for one in flat]
+    def _flat_columns(self, *, repeating: bool = False) -> list[str]:
+        """Parquet paths of all columns but the vector; or only those whose values may well repeat."""
+        flat = [(one.name, one.type, "") for one in self._schema if one.name != "vector"]
+        flat = [(n, t.value_type, ".list.element") if pa.types.is_list(t) else (n, t, "") for n, t, _ in flat]
+        # A dictionary of ids or measured numbers costs twice the time and saves nothing.
+        rare = {name for name, kind, _ in flat if name in ("row", "id") or pa.types.is_floating(kind)}
+        return [name + path for name, _, path in flat if not repeating or name not in rare]
 
     def write(
         self,
