@@ -69,4 +69,4 @@ class Autoencoder(Model):
         z = self.encode(x)
         noisy = z + self.options.noise * torch.randn(z.shape, generator=generator, device=z.device)
         mse = functional.mse_loss(self.decode(noisy if self.training else z), x)
-        return {"loss": mse + self.options.penalty * z.square().mean(), "mse": mse}
+        return {"loss": mse + self.options.penalty * z.square().mean(), "mse": mse.detach()}

@@ -141,6 +141,7 @@ class _Run:
         self.journal.sums = {}
         self.journal.history.append(means)
         score = means.get("validation_loss", means["loss"])
+        self._refuse_nonsense("validation loss", score)
         earlier = [h.get("validation_loss", h["loss"]) for h in self.journal.history[:-1]]
         if not len(self.validation) or score < min(earlier, default=math.inf):
             self.journal.best_epoch = len(self.journal.history)
@@ -171,12 +172,15 @@ class _Run:
         self.journal.step += 1
         for name, value in scalars.items():
             self.journal.sums[name] = self.journal.sums.get(name, 0.0) + value.item()
-        if not math.isfinite(self.journal.sums["loss"]):
+        self._refuse_nonsense("loss", scalars["loss"].item())
+
+    def _refuse_nonsense(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
             raise DidNotConverge(
-                f"the loss became {scalars['loss'].item()} in epoch {(self.journal.step - 1) // self.per_epoch + 1}; "
+                f"the {name} became {value} in epoch {max(0, self.journal.step - 1) // self.per_epoch + 1}; "
                 f"lower learning_rate (now {self.options.learning_rate:g}) or look for damaged items",
                 iterations=self.journal.step,
-                residual=scalars["loss"].item(),
+                residual=value,
             )
 
     def _loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:

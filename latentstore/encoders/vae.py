@@ -72,30 +72,29 @@ class VAE(Model):
 
     def negative_elbo(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """KL + one-sample reconstruction term, nats, (m,)."""
-        reconstruction, divergence, _ = self._terms(x, generator)
+        reconstruction, divergence = self._terms(x, generator)
         return reconstruction + divergence
 
     def loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Mean over the batch of reconstruction + β(t) · KL, nats per item."""
-        reconstruction, divergence, logits = self._terms(x, generator)
+        reconstruction, divergence = self._terms(x, generator)
         weight = self.options.beta * (min(1.0, done / self.options.warm_up) if self.options.warm_up else 1.0)
         return {
             "loss": (reconstruction + weight * divergence).mean(),
-            "negative_elbo": (reconstruction + divergence).mean(),
-            "kl": divergence.mean(),
-            "mse": functional.mse_loss(torch.sigmoid(logits.detach()), x),
+            "negative_elbo": (reconstruction + divergence).mean().detach(),
+            "kl": divergence.mean().detach(),
         }
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.down(x).float().chunk(2, dim=1)
         return mean, log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
 
-    def _terms(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _terms(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         mean, log_variance = self._posterior(x)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         logits = self.up(mean + (0.5 * log_variance).exp() * noise).float()
         reconstruction = functional.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
-        return reconstruction, kl_to_standard_normal(mean, log_variance), logits
+        return reconstruction, kl_to_standard_normal(mean, log_variance)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

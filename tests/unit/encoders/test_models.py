@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from latentstore.encoders.base import build_model
 from latentstore.encoders.networks import initialise
 from latentstore.encoders.sources import Source
 from latentstore.encoders.vae import VAE, kl_to_standard_normal
+from latentstore.encoders.whiten import EVEN_OUT, Whiten
 from latentstore.errors import InputError, NotFinite, NotSupported, ShapeMismatch
 from tests.unit.encoders.conftest import blobs
 
@@ -113,6 +115,29 @@ def test_chunks_join_in_order() -> None:
     np.testing.assert_allclose(latents[picked], encoder.encode(items[picked]), atol=1e-5)
     assert np.abs(latents[0] - latents[2048]).max() > 1e-3  # control: items do differ
     np.testing.assert_array_equal(encoder.encode(items[:20, :, :, 0]), encoder.encode(items[:20]))
+
+
+def test_many_threads_encode_at_once() -> None:
+    encoder = untrained("vae", (28, 28, 1))
+    parts = [blobs(40, seed=seed) for seed in range(8)]
+    alone = [encoder.encode(part) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        for together, expected in zip(pool.map(encoder.encode, parts * 4), alone * 4, strict=True):
+            np.testing.assert_array_equal(together, expected)
+    assert not np.array_equal(alone[0], alone[1])
+
+
+def test_whitening_evens_out_what_is_large() -> None:
+    """In the rotated axes the covariance is diagonal, λ/(λ + ε) up to one factor; its mean is 1."""
+    items = blobs(400, (10, 8, 1))
+    whiten = Whiten(80, 6)
+    whiten.fit(Source(items), seed=0)
+    x = torch.from_numpy(items).reshape(400, 80).float() / 255
+    turned = whiten(x).double()
+    covariance = turned.T @ turned / 400
+    variances = np.linalg.eigvalsh(np.cov(x.numpy().T.astype(np.float64), ddof=0))[::-1][:6]
+    expected = variances / (variances + EVEN_OUT * variances[0])
+    np.testing.assert_allclose(covariance.numpy(), np.diag(expected / expected.mean()), atol=1e-4)
 
 
 def test_refusals() -> None:
