@@ -215,9 +215,9 @@ def _check_ours(space: EmbeddingSpace, work: Workspace) -> None:
 
 def _key(work: Workspace, difference: Difference, columns: pa.Table, fingerprint: str | None) -> str:
     """Names this very work, so that only a repetition of it takes up what was staged."""
-    rows = columns.take(pa.array(difference.encode)).append_column(
-        "id", pa.array(work.dataset.ids[difference.encode], pa.string())
-    )
+    ids = pa.array(work.dataset.ids[difference.encode], pa.string())
+    whole = len(difference.encode) == len(columns)
+    rows = (columns if whole else columns.take(pa.array(difference.encode))).append_column("id", ids)
     state = xxhash.xxh3_128()
     for batch in rows.combine_chunks().to_batches():
         state.update(batch.serialize())

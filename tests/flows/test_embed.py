@@ -34,7 +34,7 @@ def assert_space_is(work: Workspace, dataset: InMemory) -> None:
     assert (rows >= 0).all()
     assert len(snapshot) == len(dataset)
     assert space.encoder is not None
-    np.testing.assert_allclose(snapshot.vectors(rows), space.encoder.encode(dataset.items), atol=1e-5)
+    np.testing.assert_allclose(snapshot.vectors(rows), space.encoder.encode(dataset.items), atol=1e-5, rtol=1e-5)
     assert snapshot.columns(rows, ["content_hash"])["content_hash"].to_pylist() == dataset.content_hashes()
     assert snapshot.columns(rows, ["label"])["label"].to_pylist() == dataset.metadata["label"].to_pylist()
 
@@ -130,8 +130,8 @@ def test_a_vae_keeps_the_posterior_variance(workspace: Make, fashion: InMemory, 
         mean, variance = space.encoder.posterior(fashion.items)
         rows = space.snapshot.find(fashion.ids.tolist())
         stored = np.array(space.snapshot.columns(rows, ["variance"])["variance"].to_pylist())
-        np.testing.assert_allclose(space.snapshot.vectors(rows), mean, atol=1e-5)
-        np.testing.assert_allclose(stored, variance, atol=1e-5)
+        np.testing.assert_allclose(space.snapshot.vectors(rows), mean, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(stored, variance, atol=1e-5, rtol=1e-5)
         assert (stored > 0).all()
         assert not embed_items(work).changed
     labels = pa.array(["Cape", *fashion.metadata["label"].to_pylist()[1:]])
@@ -140,7 +140,7 @@ def test_a_vae_keeps_the_posterior_variance(workspace: Make, fashion: InMemory, 
         assert embed_items(work).carried == 1
         row = work.made_space.snapshot.find([fashion.ids[0]])
         kept = work.made_space.snapshot.columns(row, ["variance", "label"]).to_pylist()[0]
-        np.testing.assert_allclose(kept["variance"], variance[0], atol=1e-5)
+        np.testing.assert_allclose(kept["variance"], variance[0], atol=1e-5, rtol=1e-5)
         assert kept["label"] == "Cape"
 
 

@@ -84,7 +84,7 @@ def test_a_killed_embed_goes_on_where_it_was(path: Path, tmp_path: Path) -> None
         assert space.encoder is not None
         rows = space.snapshot.find(work.dataset.ids.tolist())
         bare = space.encoder.encode(work.dataset.read(np.arange(1050)))
-        np.testing.assert_allclose(space.snapshot.vectors(rows), bare, atol=1e-5)
+        np.testing.assert_allclose(space.snapshot.vectors(rows), bare, atol=1e-5, rtol=1e-5)
         assert not embed_items(work).changed
 
 
