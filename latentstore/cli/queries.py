@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Where = Annotated[str | None, typer.Option(metavar="PREDICATE", help="Only items that satisfy this, as in SQL.")]
 Columns = Annotated[
-    str | None, typer.Option(metavar="A,B", help="Metadata columns to show; all by default, '' for none.")
+    str | None, typer.Option(metavar="A,B", help="Metadata columns to show; all but lists by default, '' for none.")
 ]
 
 
@@ -172,8 +172,9 @@ def sql(
 
 
 def _columns(space: EmbeddingSpace, asked: str | None) -> list[str]:
-    if asked is None:
-        return list(space.columns)
+    if asked is None:  # lists, such as a VAE's variances, are for who names them
+        types = space.snapshot.column_types
+        return [name for name in space.columns if types[name].num_fields == 0]
     return [name.strip() for name in asked.split(",") if name.strip()]
 
 

@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space.fit_centroids()
     space.fit_attribute("formal", positive="label = 'Ankle boot'", negative="label = 'Sandal'")
     plain = store.create_space("plain", dim=3, metric="cosine")
-    plain.add(["a", "b's", "c d"], np.eye(3), pa.table({"year": [1, 2, None]}))
+    plain.add(["a", "b's", "c d"], np.eye(3), pa.table({"year": [1, 2, None], "pair": [[1.0, 2.0]] * 3}))
     return path
 
 
@@ -151,6 +151,13 @@ def test_search_by_vector_batch_and_image(run: Run, made: Path, tmp_path: Path) 
     assert np.array_equal(read_image(tmp_path / "item.png"), item)
     _, out, _ = run("search", "STORE", "small", "--image", "item.png", "-k", "1", "--json", "--columns", "")
     assert json.loads(out)["hits"] == [{"rank": 0, "id": "test/5", "distance": pytest.approx(0, abs=1e-3)}]
+
+
+def test_lists_are_shown_when_named(run: Run) -> None:
+    _, out, _ = run("search", "STORE", "plain", "a", "-k", "1", "--json")
+    assert json.loads(out)["hits"] == [{"rank": 0, "id": "a", "distance": 0.0, "year": 1}]
+    _, out, _ = run("search", "STORE", "plain", "a", "-k", "1", "--json", "--columns", "pair")
+    assert json.loads(out)["hits"] == [{"rank": 0, "id": "a", "distance": 0.0, "pair": [1.0, 2.0]}]
 
 
 def test_shortfall_is_said(run: Run) -> None:
@@ -369,7 +376,7 @@ def damaged(made: Path, tmp_path: Path) -> Path:
     [
         (lambda s: truncate(s, "spaces/small/segments/*.f32"), "search {} small test/1"),
         (lambda s: truncate(s, "spaces/small/segments/*.parquet"), "search {} small test/1"),
-        (lambda s: truncate(s, "spaces/small/concepts/*.parquet"), "search {} small formal"),
+        (lambda s: truncate(s, "spaces/small/concepts/*.parquet"), "search {} small \"centroid('Bag') + formal\""),
         (lambda s: truncate(s, "spaces/small/manifests/*4.json"), "search {} small test/1"),
         (lambda s: remove(s, "encoders/*/weights.safetensors"), "edit {} small test/1"),
         (lambda s: remove(s, "encoders/*/spec.json"), "edit {} small test/1"),
@@ -383,7 +390,7 @@ def test_a_damaged_store_is_refused_in_one_line(
 ) -> None:
     damage(damaged)
     before = digest(damaged)
-    code, out, err = run(*line.format(damaged).split())
+    code, out, err = run(*shlex.split(line.format(damaged)))
     assert code == 2, out
     assert err.startswith("error: ")
     assert err.count("\n") == 1
