@@ -30,7 +30,7 @@ class AutoencoderOptions(NetworkOptions):
         penalty: Weight of the mean square of the latents beside the mean square error of a pixel.
     """
 
-    noise: float = number(0.1, 0, 10)
+    noise: float = number(0.3, 0, 10)
     penalty: float = number(1e-4, 0, 10)
 
 
@@ -49,7 +49,8 @@ class Autoencoder(Model):
     @classmethod
     def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
-        return default_architecture(item_shape)
+        training = {"epochs": 14, "learning_rate": 4e-3, "weight_decay": 0.05}
+        return default_architecture(item_shape) | training
 
     def prepare(self, source: Source, seed: int) -> None:
         """See the base class."""
