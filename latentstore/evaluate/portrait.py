@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 NEIGHBOURS = 10
 VOTERS = 10  # real neighbours that name an edited latent
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
-RARE = 0.05  # a latent farther out than 95 % of the real items is marked
 STEPS = 9
 GRID = 20
 SAMPLES = 60
@@ -141,8 +140,8 @@ class Portrait:
             f"{source} + strength · {attribute}",
             f"Items the encoder never saw, moved along the attribute vector {attribute!r}; strength 1 is the distance "
             f"between the classes' means. Below each: the label most of its {VOTERS} nearest real items have, and its "
-            f"realism, the share of real items at least as far out. A frame with a cross: under {RARE:g}, it left the "
-            f"data. Nearest to {target.lower()}: {said}. Look whether each keeps its own heel, height and shade.",
+            "realism, the share of real items at least as far out: it falls as the edit leaves the data. "
+            f"Nearest to {target.lower()}: {said}. Look whether each keeps its own heel, height and shade.",
             f"{rows} items of class {source}, each decoded at {len(STRENGTHS)} strengths of {attribute}; {said} become "
             f"{target}.",
             pictures.transformation(
@@ -151,7 +150,6 @@ class Portrait:
                 STRENGTHS,
                 row_titles=ids,
                 captions=captions,
-                marks=(realism < RARE).reshape(shape),
             ),
         )
 

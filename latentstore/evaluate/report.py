@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentstore.evaluate.pictures import Picture
 
 LIBRARIES = ("torch", "faiss-cpu", "duckdb", "pyarrow", "numpy", "scikit-learn", "umap-learn", "prefect")
+_LARGE = 400_000  # bytes
 _LEAST_SCALE = 0.62  # a picture is not shrunk below this on a narrow screen, but scrolled: its text must stay readable
 
 
@@ -70,8 +71,7 @@ class Figure:
     @property
     def sources(self) -> dict[str, str]:
         """The pictures as data URLs, by theme."""
-        head = "data:image/png;base64,"
-        return {name: head + base64.b64encode(png).decode() for name, png in self.painted.items()}
+        return {name: _data_url(png) for name, png in self.painted.items()}
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,18 @@ def write_report(report: Report, folder: Path) -> Path:
     path = folder / "report.html"
     _replace(path, page.encode())
     return path
+
+
+def _data_url(png: bytes) -> str:
+    """A picture inside the page: PNG, or WebP for a scatter of many dots, whose PNG is several times as large."""
+    from PIL import Image
+
+    if len(png) > _LARGE:
+        buffer = io.BytesIO()
+        with Image.open(io.BytesIO(png)) as image:
+            image.save(buffer, "WEBP", quality=90)
+        return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def software() -> str:

@@ -114,7 +114,9 @@ def test_map_shows_every_label_in_its_colour() -> None:
     labels = np.repeat(np.array([f"class {i}" for i in range(10)], dtype=object), 60)
     centres = 20 * np.stack([np.arange(10) % 4, np.arange(10) // 4], axis=1)
     coordinates = np.repeat(centres, 60, axis=0) + rng.normal(size=(600, 2))
-    image = charts.map_chart(coordinates, labels, alpha=1.0)(LIGHT).convert("RGB")
+    coordinates = np.concatenate([coordinates, rng.normal(size=(20_000, 2)) * 20])  # a crowd, in blended colours
+    labels = np.concatenate([labels, rng.permutation(np.resize(labels, 20_000))])
+    image = charts.map_chart(coordinates, labels)(LIGHT).convert("RGB")
     colours = {colour for _, colour in image.getcolors(1 << 24)}
     for colour in PALETTE:
         wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
@@ -122,7 +124,7 @@ def test_map_shows_every_label_in_its_colour() -> None:
     assert (
         charts.map_chart(coordinates, labels)(DARK).tobytes() == charts.map_chart(coordinates, labels)(DARK).tobytes()
     )
-    with pytest.raises(ShapeMismatch, match="9 labels for 600 points"):
+    with pytest.raises(ShapeMismatch, match="9 labels for 20600 points"):
         charts.map_chart(coordinates, labels[:9])
 
 
