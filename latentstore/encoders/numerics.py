@@ -46,8 +46,8 @@ def choose(precision: str, memory_format: str, model: nn.Module, device: torch.d
     """Replace "auto" by what is faster on this device.
 
     bfloat16 is measured: a processor without bfloat16 instructions runs it 4 times slower than float32, one with them
-    1.5 to 3 times faster, so the choice does not depend on the noise of the clock. channels_last is a rule: on every
-    filter size measured (4 × 4 stride 2, 3 × 3; 1 to 128 channels) it took .6 to .9 of the time.
+    1.5 to 3 times faster, so the choice does not depend on the noise of the clock. channels_last is a rule: on
+    most filter sizes measured (4 × 4 stride 2, 3 × 3; 1 to 128 channels) it took .6 to .9 of the time.
     """
     filters = any(isinstance(module, nn.Conv2d) for module in model.modules())
     if precision == "auto":

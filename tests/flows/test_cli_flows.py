@@ -52,7 +52,7 @@ def test_run_tells_what_it_did(config: Path, capfd: pytest.CaptureFixture[str]) 
         "train", "embed", "index", "concepts", "maps", "evaluate", "publish",
     ]  # fmt: skip
     assert first["changed"]
-    assert first["metrics"]["mse"] == first["metrics"]["pca_mse"]
+    assert first["metrics"]["mse"] == pytest.approx(first["metrics"]["pca_mse"], rel=1e-6)
     assert main(["run", str(config)]) == 0
     out, err = capfd.readouterr()
     assert "nothing to do" in out
