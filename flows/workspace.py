@@ -110,7 +110,7 @@ class Workspace:
                     "set train and test in [split]"
                 )
             return np.where(values == split.train, "train", np.where(values == split.test, "test", "neither"))
-        draws = np.array([xxhash.xxh3_64_intdigest(name) for name in self.dataset.ids], np.uint64)
+        draws = np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in self.dataset.ids], np.uint64)
         return np.where(draws < np.uint64(split.test_fraction * 2**64), "test", "train")
 
     @property

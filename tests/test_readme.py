@@ -58,8 +58,9 @@ def test_the_tour_in_the_shell(folder):
     (lines,) = blocks("sh", "A first tour")
     for line in lines.splitlines():
         assert shell(line, folder).stdout.strip(), line
-    for picture in ("edited.png", "path.png", "sneakers.png"):
-        assert Image.open(folder / picture).size >= (28, 28)
+    for name in ("edited.png", "path.png", "sneakers.png"):
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) >= 28
 
 
 def test_ready_vectors(tmp_path):
