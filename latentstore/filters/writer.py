@@ -170,8 +170,11 @@ class Writer:
         return f"({left} {OPERATORS[name]} {right})"
 
     def _only(self, node: Node, *keys: str) -> None:
-        """Refuse a node with parts this writer does not know (a newer DuckDB's syntax)."""
-        unknown = set(node) - _COMMON - set(keys)
+        """Refuse a node with parts this writer does not know (a newer DuckDB's syntax).
+
+        Releases add fields (2.0.1: is_legacy_function_call); one that is false or empty says nothing, and is passed.
+        """
+        unknown = {key for key in node if node[key]} - _COMMON - set(keys)
         if unknown or node["alias"]:
             raise self._refusal(f"{node['alias'] or ', '.join(sorted(unknown))}", node)
 

@@ -105,6 +105,8 @@ def test_given_neighbours_replace_the_search_with_or_without_the_item_itself() -
 
 def test_a_start_keeps_the_map_recognisable() -> None:
     latents, _ = _clusters()
+    # New items of a kind never seen turn the principal components, from which a map fitted afresh begins.
+    latents[800:] += 20 * np.eye(8, dtype=np.float32)[7]
     first = project("umap", latents[:800], seed=0, epochs=150)
     grown = project("umap", latents, seed=1, epochs=150, start=first.place(latents))
     afresh = project("umap", latents, seed=1, epochs=150)
@@ -112,8 +114,8 @@ def test_a_start_keeps_the_map_recognisable() -> None:
     def jump(coordinates: Array) -> float:
         return float(np.median(np.linalg.norm(coordinates[:800] - first.coordinates, axis=1)))
 
-    assert 1.5 * jump(grown.coordinates) < jump(afresh.coordinates)
-    assert jump(grown.coordinates) < 0.1 * np.ptp(first.coordinates)
+    assert 3 * jump(grown.coordinates) < jump(afresh.coordinates)
+    assert jump(grown.coordinates) < 0.15 * np.ptp(first.coordinates)
 
 
 def test_equal_latents_and_two_dimensions_do_not_break_it() -> None:
