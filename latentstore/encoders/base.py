@@ -60,6 +60,9 @@ class Model(nn.Module):
     def prepare(self, source: Source, seed: int) -> None:
         """Take what the first weights need from the items, before training."""
 
+    def settle(self, source: Source, seed: int) -> None:
+        """Take what the latents need from the items, after training."""
+
     def encode(self, x: Tensor) -> Tensor:
         """Items to latents (m, d)."""
         raise NotImplementedError

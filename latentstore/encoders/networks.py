@@ -31,12 +31,14 @@ class NetworkOptions:
         architecture: "mlp" or "conv".
         hidden: Widths of the fully connected layers, from the items' side to the latents' side.
         components: How many principal components the "mlp" sees of an item (at most its width).
+        even_out: From which share of the largest variance on the "mlp" sees components alike; see `Whiten`.
         channels: Of the convolutions of "conv", each halves height and width.
     """
 
     architecture: str = choice("mlp", "conv")
     hidden: tuple[int, ...] = integers((1024, 512), 1, 16384, 8)
     components: int = number(256, 1, 4096)
+    even_out: float = number(0.025, 0, 100)
     channels: tuple[int, ...] = integers((32, 64), 1, 2048, 8)
 
 
@@ -49,7 +51,7 @@ class Down(nn.Module):
         self.conv = nn.Sequential()
         if options.architecture == "mlp":
             rank = min(options.components, height * across * channels)
-            self.whiten = Whiten(height * across * channels, rank)
+            self.whiten = Whiten(height * across * channels, rank, options.even_out)
             self.dense = dense(rank, options.hidden, width)
         else:
             self.size, small = _grid(item_shape, len(options.channels))

@@ -150,6 +150,7 @@ def train(
     task = {name: common[name] for name in ("kind", "dim", "item_shape", "items", "items_digest", "seed")}
     task |= asdict(model.options) | {k: v for k, v in asdict(how).items() if k != "checkpoint_seconds"}
     journal = fit(model, source, how, numerics, seed=seed, task=task, folder=folder, progress=progress)
+    model.settle(source, seed)
     encoder = Encoder(model.to("cpu", memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     record = TrainingRecord(
         **common,

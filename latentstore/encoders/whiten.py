@@ -10,7 +10,6 @@ from latentstore.encoders.principal import principal_components
 from latentstore.encoders.sources import Source
 
 WHITEN_ITEMS = 10_000
-EVEN_OUT = 0.025  # ε as a fraction of the largest variance: smaller ones are left small, for they are mostly noise
 
 
 class Whiten(nn.Module):
@@ -19,13 +18,19 @@ class Whiten(nn.Module):
     A fixed linear map, taken from the items before training. AdamW scales each weight by itself, which helps most where
     the axes of the problem are the axes of the weights; behind this map they nearly are. On Fashion-MNIST an epoch
     more than half again is saved, and the first layer is a third of the size.
+
+    Args:
+        width: Numbers of an item, w.
+        rank: Components kept, k.
+        even_out: ε as a fraction of the largest variance: smaller ones are left small.
     """
 
     mean: Tensor
     basis: Tensor
 
-    def __init__(self, width: int, rank: int) -> None:
+    def __init__(self, width: int, rank: int, even_out: float) -> None:
         super().__init__()
+        self.even_out = even_out
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("basis", torch.zeros(width, rank))
 
@@ -35,7 +40,7 @@ class Whiten(nn.Module):
         found = principal_components(
             source, self.basis.shape[1], seed=seed, positions=np.sort(positions), exact_width=1024, iterations=3
         )
-        scale = 1 / np.sqrt(np.maximum(found.variances + EVEN_OUT * found.variances[0], 1e-12))
+        scale = 1 / np.sqrt(np.maximum(found.variances + self.even_out * found.variances[0], 1e-12))
         scale /= np.sqrt(max(1e-12, float((scale**2 * found.variances).mean())))
         for name, value in (("mean", found.mean), ("basis", found.directions.T * scale)):
             getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))

@@ -14,7 +14,7 @@ from latentstore.encoders.base import build_model
 from latentstore.encoders.networks import initialise
 from latentstore.encoders.sources import Source
 from latentstore.encoders.vae import VAE, kl_to_standard_normal
-from latentstore.encoders.whiten import EVEN_OUT, Whiten
+from latentstore.encoders.whiten import Whiten
 from latentstore.errors import InputError, NotFinite, NotSupported, ShapeMismatch
 from tests.unit.encoders.conftest import blobs
 
@@ -131,14 +131,27 @@ def test_many_threads_encode_at_once() -> None:
 def test_whitening_evens_out_what_is_large() -> None:
     """In the rotated axes the covariance is diagonal, λ/(λ + ε) up to one factor; its mean is 1."""
     items = blobs(400, (10, 8, 1))
-    whiten = Whiten(80, 6)
+    whiten = Whiten(80, 6, 0.025)
     whiten.fit(Source(items), seed=0)
     x = torch.from_numpy(items).reshape(400, 80).float() / 255
     turned = whiten(x).double()
     covariance = turned.T @ turned / 400
     variances = np.linalg.eigvalsh(np.cov(x.numpy().T.astype(np.float64), ddof=0))[::-1][:6]
-    expected = variances / (variances + EVEN_OUT * variances[0])
+    expected = variances / (variances + 0.025 * variances[0])
     np.testing.assert_allclose(covariance.numpy(), np.diag(expected / expected.mean()), atol=1e-4)
+
+
+def test_an_autoencoders_latents_are_centred_and_still_decode() -> None:
+    items = blobs(400, (10, 8, 1))
+    encoder, _ = train("autoencoder", items, dim=3, epochs=2, batch_size=32)
+    latents = encoder.encode(items)
+    np.testing.assert_allclose(latents.mean(axis=0), 0, atol=1e-4)
+    model = encoder.model
+    x = torch.from_numpy(items).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        assert model.down(x).mean(0).abs().max() > 1e-3  # without the centre they are not
+        expected = torch.sigmoid(model.up(model.down(x))).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(encoder.decode(latents), expected, atol=1e-4)
 
 
 def test_refusals() -> None:
