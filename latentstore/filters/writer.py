@@ -172,9 +172,11 @@ class Writer:
     def _only(self, node: Node, *keys: str) -> None:
         """Refuse a node with parts this writer does not know (a newer DuckDB's syntax).
 
-        Releases add fields (2.0.1: is_legacy_function_call); one that is false or empty says nothing, and is passed.
+        Releases add fields (2.0.1: is_legacy_function_call); one that is false or empty says nothing, and is passed
+        (the number 0 may say something).
         """
-        unknown = {key for key in node if node[key]} - _COMMON - set(keys)
+        told = {key for key, value in node.items() if value is not False and value not in (None, "", [], {})}
+        unknown = told - _COMMON - set(keys)
         if unknown or node["alias"]:
             raise self._refusal(f"{node['alias'] or ', '.join(sorted(unknown))}", node)
 
