@@ -76,12 +76,12 @@ def overview(
 def _times(done: Sequence[Refreshed], extra: Mapping[str, float]) -> Iterator[tuple[str | Bar, ...]]:
     """One row per step with a bar for its sum, then what was done once for all spaces."""
     steps = [(step.name, [one.steps[i].seconds for one in done]) for i, step in enumerate(done[0].steps)]
-    longest = max(sum(seconds) for _, seconds in steps)
+    longest = max(*(sum(seconds) for _, seconds in steps), *extra.values())
     for name, seconds in steps:
         total = sum(seconds)
         yield name, *(f"{each:.1f}" for each in seconds), Bar(f"{total:.1f}", total / longest)
     for name, total in extra.items():
-        yield name, *[""] * len(done), Bar(f"{total:.1f}", min(1.0, total / longest))
+        yield name, *[""] * len(done), Bar(f"{total:.1f}", total / longest)
 
 
 def space_section(
