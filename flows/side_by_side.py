@@ -90,7 +90,7 @@ class _Training:
         """What the process raised."""
         kind = getattr(latentstore.errors, self._said.get("error", ""), LatentStoreError)
         words = self._said.get("message", f"the training of {self.space} ended with exit code {self._process.poll()}")
-        return kind(words, **self._said.get("details", {}))  # type: ignore[no-any-return]
+        return kind(words, **self._said.get("details", {}))
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

@@ -166,10 +166,10 @@ def _summary(output: Output, done: Quickstart) -> None:
         [[name, *(f"{seconds:.1f} s" for seconds in row)] for name, row in done.step_seconds()],
     )
     print_table(["space", "on test items", "encoder", "PCA"], [list(row) for row in done.metric_rows()])
-    training = f", training {done.training_seconds:.0f} s of them" if done.training else ""
+    seconds = f"{done.seconds:.0f} s in all"
+    if done.training:
+        seconds += f", {done.training_seconds:.0f} s of them training"
     wrote = f"written in {done.report_seconds:.1f} s" if done.report_seconds else "still true"
-    output.say(
-        f"Report: {done.report} ({wrote})\nStore:  {done.store}\nTime:   {done.seconds:.0f} s in all{training}\n\nTry next:"
-    )
+    output.say(f"Report: {done.report} ({wrote})\nStore:  {done.store}\nTime:   {seconds}\n\nTry next:")
     for command in done.commands:
         output.say(f"  {command}")
