@@ -5,5 +5,6 @@ from latentstore.space.embedding_space import EmbeddingSpace
 from latentstore.space.latent import Latent
 from latentstore.space.paths import Path, PathReport
 from latentstore.space.status import Artefact, Status
+from latentstore.space.vector_space import VectorSpace
 
-__all__ = ["Artefact", "EmbeddingSpace", "Latent", "Path", "PathReport", "Samples", "Status"]
+__all__ = ["Artefact", "EmbeddingSpace", "Latent", "Path", "PathReport", "Samples", "Status", "VectorSpace"]

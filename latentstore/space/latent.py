@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore import expression as algebra
-from latentstore.errors import InputError, SpaceMismatch, UnknownAttribute, UnknownItem, UnknownLabel, suggest
+from latentstore.errors import InputError, SpaceMismatch, UnknownAttribute, UnknownLabel, suggest
 from latentstore.expression import Expression
 from latentstore.types import check_vectors
 
@@ -165,11 +165,3 @@ class _Names:
                     f"no attribute vector {name!r} in space {self._space.name!r}; {hint} (an item's id needs quotes)"
                 )
         return np.stack([known[name] for name in names])
-
-
-def unknown_items(space: EmbeddingSpace, missing: Sequence[str]) -> UnknownItem:
-    """The error for ids that the snapshot does not have."""
-    named = ", ".join(repr(i) for i in missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    sample = space.snapshot.ids(space.snapshot.live_rows()[:3])
-    hint = f"its ids look like {', '.join(repr(i) for i in sample)}" if len(sample) else "it is empty"
-    return UnknownItem(f"no item {named} in space {space.name!r} (version {space.version}); {hint}")

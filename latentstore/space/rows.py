@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from latentstore.errors import Forbidden, InputError, SpaceMismatch
-from latentstore.space.latent import unknown_items
+from latentstore.errors import Forbidden, InputError, SpaceMismatch, UnknownItem
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-    from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import Manifest
     from latentstore.types import Array
 
 
 def write(
-    space: EmbeddingSpace,
+    space: VectorSpace,
     ids: Sequence[str],
     vectors: Any,
     metadata: pa.Table | None,
@@ -33,7 +32,7 @@ def write(
     return space.files.add(ids, vectors, metadata, on_existing="replace" if replace else "refuse")
 
 
-def delete(space: EmbeddingSpace, ids: Iterable[str] | None, where: str | None) -> Manifest | None:
+def delete(space: VectorSpace, ids: Iterable[str] | None, where: str | None) -> Manifest | None:
     """Delete by id or by predicate; None when nothing matched."""
     check_writable(space)
     if (ids is None) == (where is None):
@@ -45,7 +44,7 @@ def delete(space: EmbeddingSpace, ids: Iterable[str] | None, where: str | None) 
     return space.files.delete(ids=chosen) if chosen else None
 
 
-def get(space: EmbeddingSpace, ids: str | Sequence[str], columns: Sequence[str] | None) -> pa.Table:
+def get(space: VectorSpace, ids: str | Sequence[str], columns: Sequence[str] | None) -> pa.Table:
     """Rows in the order of `ids`: id, the columns, and the vector."""
     wanted = [ids] if isinstance(ids, str) else list(ids)
     chosen = list(space.columns) if columns is None else list(columns)
@@ -59,7 +58,7 @@ def get(space: EmbeddingSpace, ids: str | Sequence[str], columns: Sequence[str] 
     return table.append_column("vector", pa.FixedSizeListArray.from_arrays(vectors, space.dim))
 
 
-def rows_of(space: EmbeddingSpace, ids: Sequence[str]) -> Int64[Array, " n"]:
+def rows_of(space: VectorSpace, ids: Sequence[str]) -> Int64[Array, " n"]:
     """Row numbers of ids.
 
     Raises:
@@ -71,11 +70,11 @@ def rows_of(space: EmbeddingSpace, ids: Sequence[str]) -> Int64[Array, " n"]:
     rows = space.snapshot.find(ids)
     missing = [one for one, row in zip(ids, rows, strict=True) if row < 0]
     if missing:
-        raise unknown_items(space, missing)
+        raise _unknown_items(space, missing)
     return rows
 
 
-def check_writable(space: EmbeddingSpace) -> None:
+def check_writable(space: VectorSpace) -> None:
     """Refuse to write through a space that is pinned to a version."""
     if space.at is not None:
         raise Forbidden(
@@ -83,10 +82,18 @@ def check_writable(space: EmbeddingSpace) -> None:
         )
 
 
-def check_encoder(space: EmbeddingSpace, encoder: str | None) -> None:
+def check_encoder(space: VectorSpace, encoder: str | None) -> None:
     """Refuse latents of another encoder."""
     if encoder is not None and encoder != space.fingerprint:
         raise SpaceMismatch(
             f"these latents come from encoder {encoder}, the space {space.name!r} holds latents of "
             f"{space.fingerprint or 'no encoder'}; embed them with that encoder, or create another space"
         )
+
+
+def _unknown_items(space: VectorSpace, missing: Sequence[str]) -> UnknownItem:
+    """The error for ids that the snapshot does not have."""
+    named = ", ".join(repr(i) for i in missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    sample = space.snapshot.ids(space.snapshot.live_rows()[:3])
+    hint = f"its ids look like {', '.join(repr(i) for i in sample)}" if len(sample) else "it is empty"
+    return UnknownItem(f"no item {named} in space {space.name!r} (version {space.version}); {hint}")

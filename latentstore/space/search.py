@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentstore.errors import InputError
 from latentstore.index import Plan, blocks, plan_search, rank, scan
 from latentstore.space.indexing import IndexPart, open_index
-from latentstore.space.latent import as_queries
 from latentstore.types import Neighbours
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
     from latentstore.index.exact import Block
-    from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import Snapshot
     from latentstore.types import Array
 
@@ -138,21 +137,21 @@ class Searcher:
 
 
 def search(
-    space: EmbeddingSpace,
-    query: Any,
+    space: VectorSpace,
+    queries: Float32[Array, "m d"],
+    single: bool,
     k: int,
     *,
     where: str | None,
     columns: Sequence[str] | None,
     recall: float | None,
 ) -> Neighbours:
-    """The k nearest items of a query or a batch; see `EmbeddingSpace.search`."""
+    """The k nearest items of a query or a batch; see `VectorSpace.search`."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
         raise InputError(f"k is {k!r}; choose a whole number from 1 to {MAX_K}")
     if recall is not None and not 0 < recall <= 1:
         raise InputError(f"recall is {recall}; choose a number in (0, 1]")
     space.check_columns(columns or ())
-    queries, single = as_queries(space, query)
     found, distances, _ = space.searcher.search(queries, int(k), where=where, recall=recall)
     ids = np.full(found.shape, None, object)
     there = found >= 0

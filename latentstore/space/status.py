@@ -9,7 +9,7 @@ from latentstore.index import choose_kind
 from latentstore.space.indexing import current_index
 
 if TYPE_CHECKING:
-    from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import ArtefactRecord
 
 REBUILD_SHARE = 0.1  # unindexed rows are scanned exactly: beyond a tenth of the space a rebuild pays for itself
@@ -74,7 +74,7 @@ class Status:
     advice: tuple[str, ...]
 
 
-def status(space: EmbeddingSpace) -> Status:
+def status(space: VectorSpace) -> Status:
     """Take stock of a space's snapshot."""
     manifest = space.snapshot.manifest
     artefacts = tuple(
@@ -102,7 +102,7 @@ def status(space: EmbeddingSpace) -> Status:
     )
 
 
-def _artefact(space: EmbeddingSpace, room: str, record: ArtefactRecord) -> Artefact:
+def _artefact(space: VectorSpace, room: str, record: ArtefactRecord) -> Artefact:
     """Rows are numbered upwards and never reused: those from `next_row` on were added, what is missing was deleted."""
     then_next, then_rows = int(record.properties["next_row"]), int(record.properties["rows"])
     if record.version < space.snapshot.manifest.revived_version:
@@ -111,11 +111,11 @@ def _artefact(space: EmbeddingSpace, room: str, record: ArtefactRecord) -> Artef
     return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added))
 
 
-def _unindexed(space: EmbeddingSpace, artefacts: tuple[Artefact, ...]) -> int:
+def _unindexed(space: VectorSpace, artefacts: tuple[Artefact, ...]) -> int:
     return next((a.added for a in artefacts if a.room == "index"), len(space))
 
 
-def _advice(space: EmbeddingSpace, kind: str, unindexed: int, artefacts: tuple[Artefact, ...]) -> list[str]:
+def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Artefact, ...]) -> list[str]:
     advice = []
     if kind == "none" and choose_kind("auto", len(space), space.dim) != "flat":
         advice.append("no index: every search compares all rows; run build_index()")

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 MIXTURES_KEPT = 64
 
 
-class View:
+class View(Searcher):
     """Everything derived from one snapshot; thrown away as a whole when the space moves to a newer one."""
 
     def __init__(self, space: EmbeddingSpace, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.searcher = Searcher(snapshot)
+        super().__init__(snapshot)
         self.concepts = Concepts(snapshot)
         self._space = space
         self.mixture = lru_cache(MIXTURES_KEPT)(self._fit_mixture)

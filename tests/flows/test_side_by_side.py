@@ -56,8 +56,8 @@ def test_trainings_end_with_who_started_them(document: dict[str, Any]) -> None:
     """The one that is left behind would hold the space's lock for minutes."""
     slow = configs(document, epochs=100_000, patience=0)[1]
     code = (
-        "import sys; from flows.config import parse_config; from flows.side_by_side import train_side_by_side\n"
-        "train_side_by_side([parse_config(__import__('json').loads(sys.stdin.read()))], lambda *_: print('on', flush=True))"
+        "import json, sys; from flows.config import parse_config; from flows.side_by_side import train_side_by_side\n"
+        "train_side_by_side([parse_config(json.load(sys.stdin))], lambda *_: print('on', flush=True))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
