@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -70,6 +71,59 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
     return checked
 
 
+class Stopwatch:
+    """Seconds spent between laps.
+
+    Attributes:
+        seconds: By lap name, in order; laps of one name add up.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a lap and begin the next."""
+        now = perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+@dataclass
+class Explanation:
+    """How a search was answered. Numbers of vectors are per query.
+
+    Attributes:
+        strategy: "exact": all rows were compared; "gather": all that match; "index": FAISS proposed.
+        reason: Why.
+        live: Rows of the snapshot.
+        matching: Rows that the filter left, = live without one.
+        unindexed: Live rows that the index does not cover; they are compared exactly.
+        seconds: Wall time by step, of the whole batch.
+        index: FAISS factory string, "" where no index was asked.
+        effort: Lists probed (ivf; the most of a batch) or beam width (hnsw).
+        compared: Vectors or their codes compared with the query; of an index about, from the mean list.
+        ranked: Candidates ranked by their exact distance.
+    """
+
+    strategy: str
+    reason: str
+    live: int
+    matching: int
+    unindexed: int
+    seconds: dict[str, float]
+    index: str = ""
+    effort: int = 0
+    compared: int = 0
+    ranked: int = 0
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"{name} {1e3 * spent:.2f}" for name, spent in self.seconds.items() if spent >= 5e-6)
+        asked = f" {self.index}, effort {self.effort};" if self.index else ""
+        work = f"{self.matching} of {self.live} rows match, {self.compared} compared, {self.ranked} ranked exactly"
+        return f"{self.strategy}: {self.reason};{asked} {work}; ms: {steps}"
+
+
 @dataclass(frozen=True, eq=False)
 class Neighbours:
     """The result of a k-nearest search: 1-D arrays for one query, (n, k) for a batch of n.
@@ -85,6 +139,7 @@ class Neighbours:
         metric: The space's metric.
         version: The snapshot that answered.
         columns: The metadata columns asked for, one row per hit, in the order of `to_arrow`.
+        explanation: How it was answered, if that was asked for.
     """
 
     ids: Array
@@ -94,6 +149,7 @@ class Neighbours:
     metric: Metric
     version: int
     columns: pa.Table | None = field(default=None, repr=False)
+    explanation: Explanation | None = field(default=None, repr=False)
 
     @property
     def similarities(self) -> Array:

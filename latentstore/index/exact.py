@@ -57,8 +57,18 @@ def blocks(
             yield vectors[part][allowed[part]], numbers[part][allowed[part]]
 
 
-def scan(found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metric: Metric) -> Int64[Array, "m c"]:
-    """Candidates for the k nearest over all blocks: the numbers of k + SPARE vectors, −1 for none, unordered."""
+def scan(
+    found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metric: Metric, *, unit: bool = False
+) -> Int64[Array, "m c"]:
+    """Candidates for the k nearest over all blocks: the numbers of k + SPARE vectors, −1 for none, unordered.
+
+    Args:
+        found_in: Vectors with their numbers.
+        queries: Shape (m, d).
+        k: Neighbours wanted.
+        metric: l2, cosine or ip.
+        unit: Under cosine: the vectors have length 1 already.
+    """
     import faiss
 
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
@@ -68,7 +78,7 @@ def scan(found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metr
     numbers = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)  # smaller is nearer
     for vectors, theirs in found_in:
-        block = to_unit(vectors) if metric == "cosine" else np.ascontiguousarray(vectors)
+        block = np.ascontiguousarray(vectors) if unit else prepared(vectors, metric)
         score, found = faiss.knn(queries, block, min(keep, len(block)), metric=kind)
         score = score if metric == "l2" else -score
         numbers = np.concatenate([numbers, np.where(found >= 0, theirs[found], -1)], axis=1)
@@ -101,15 +111,20 @@ def rank(
     for start in range(0, m if width else 0, step):
         part = slice(start, min(start + step, m))
         tried = np.sort(candidates[part], axis=1)  # by number, so that the stable sort below settles ties
-        measured = np.full(tried.shape, np.nan, np.float32)
-        there = tried >= 0
-        of_query = np.nonzero(there)[0]
-        measured[there] = distance_pairs(queries[part][of_query], gather(tried[there]), metric)
-        order = np.argsort(-measured if metric == "ip" else measured, axis=1, kind="stable")[:, :k]  # NaN sorts last
-        kept = order.shape[1]
-        numbers[part, :kept] = np.take_along_axis(tried, order, axis=1)
-        distances[part, :kept] = np.take_along_axis(measured, order, axis=1)
+        of_query, place = (tried >= 0).nonzero()
+        measured = distance_pairs(queries[part][of_query], gather(tried[of_query, place]), metric)
+        keys = np.full(tried.shape, np.nan, np.float32)  # NaN sorts last
+        keys[of_query, place] = -measured if metric == "ip" else measured
+        order = keys.argsort(axis=1, kind="stable")[:, :k]
+        lines, kept = np.arange(len(tried))[:, None], order.shape[1]
+        numbers[part, :kept] = tried[lines, order]
+        distances[part, :kept] = -keys[lines, order] if metric == "ip" else keys[lines, order]
     return numbers, distances
+
+
+def prepared(vectors: Float32[Array, "n d"], metric: Metric) -> Float32[Array, "n d"]:
+    """Vectors as an index of this metric wants them: contiguous, under cosine of length 1."""
+    return to_unit(vectors) if metric == "cosine" else np.ascontiguousarray(vectors)
 
 
 def to_unit(vectors: Float32[Array, "n d"]) -> Float32[Array, "n d"]:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import ArtefactRecord
 
-REBUILD_SHARE = 0.1  # unindexed rows are scanned exactly: beyond a tenth of the space a rebuild pays for itself
+EXTEND_SHARE = 0.01  # unindexed rows are scanned exactly: a hundredth costs about what the index itself does
+REBUILD_GROWTH = (
+    2  # lists were trained and counted for so many rows: at twice as many a search takes 1.4 times too long
+)
+REBUILD_DEAD = 0.3  # of what the index holds: they are skipped, but read
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,21 @@ def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Arte
     advice = []
     if kind == "none" and choose_kind("auto", len(space), space.dim) != "flat":
         advice.append("no index: every search compares all rows; run build_index()")
-    if kind not in ("none", "flat") and unindexed > REBUILD_SHARE * max(len(space), 1):
+    record = current_index(space.snapshot)
+    if record is not None and kind == "ivf":
+        held, built = sum(record.properties["parts"]), record.properties["built_rows"]
+        reached = any(point["recall"] >= record.properties["target_recall"] for point in record.properties["curve"])
+        dead = held + unindexed - len(space)
+        if not reached:
+            advice.append("the index does not reach its target recall, so searches are exact; run build_index()")
+        elif len(space) > REBUILD_GROWTH * built or dead > REBUILD_DEAD * held:
+            advice.append(
+                f"the index was built over {built} rows, now there are {len(space)} and {dead} dead ones in it: "
+                "run build_index()"
+            )
+        elif unindexed > EXTEND_SHARE * len(space):
+            advice.append(f"{unindexed} of {len(space)} rows are not indexed; run extend_index()")
+    elif kind == "hnsw" and unindexed > EXTEND_SHARE * len(space):
         advice.append(f"{unindexed} of {len(space)} rows are not indexed; run build_index()")
     stale = [a for a in artefacts if a.stale and a.room != "index"]
     advice += [f"{a.name} misses {a.added} added and keeps {a.deleted} deleted rows; fit it again" for a in stale]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from latentstore.errors import ConfigInvalid, suggest
-from latentstore.space import indexing, rows, search
+from latentstore.errors import ConfigInvalid, InputError, suggest
+from latentstore.space import hits, indexing, rows
+from latentstore.space.examples import examples
 from latentstore.space.search import Searcher
 from latentstore.space.status import Status, status
 from latentstore.types import check_vectors
@@ -171,30 +172,58 @@ class VectorSpace:
 
     def search(
         self,
-        query: Any,
+        query: Any = None,
         k: int = 10,
         *,
         where: str | None = None,
         columns: Sequence[str] | None = None,
         recall: float | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
+        diversity: float = 0.0,
+        positive: Sequence[Any] = (),
+        negative: Sequence[Any] = (),
+        explain: bool = False,
     ) -> Neighbours:
         """Find the k nearest items.
 
         Args:
             query: A vector (d,): one query; an array (m, d): a batch. A space that can decode also takes an expression
                 ("'test/17' + 1.5 * formal"), a `Latent`, or a list of them. A stored item is its own nearest neighbour.
-            k: How many, 1 to 100,000.
+            k: How many, 1 to 100,000; with `group_by`, how many groups.
             where: Only items that satisfy this SQL predicate over the metadata columns.
             columns: Metadata columns to return with the hits.
             recall: Wanted recall@k in (0, 1]; 1.0 is exact; None is what the index was tuned to.
+            radius: Only items at most so far away (under ip: at least so similar); of those, at most k.
+            offset: Skip so many hits (or groups): the next page.
+            group_by: The nearest `group_size` items of each value of this column, nearest value first.
+            group_size: Items per group.
+            diversity: From 0, the nearest, to 1, those most different from each other among the 5·k nearest
+                (maximal marginal relevance).
+            positive, negative: Instead of a query: examples of what is wanted and what is not, ids or vectors. The
+                query is the mean p of the positive ones, moved on by p − n; the examples are not returned.
+            explain: Say in `.explanation` how it was answered, and what took how long.
 
         Returns:
             Neighbours of this snapshot's live rows; fewer than k only where fewer match.
 
         Raises:
-            InputError: k or recall out of range, and whatever is wrong with the query or the predicate.
+            InputError: An option out of range, and whatever is wrong with the query or the predicate.
+            UnknownItem: An example that is not there.
         """
-        return search.search(self, *self._queries(query), k, where=where, columns=columns, recall=recall)
+        options = hits.Options(
+            k, where, tuple(columns or ()), recall, radius, offset, group_by, group_size, diversity, explain
+        )
+        if len(positive) or len(negative):
+            if query is not None:
+                raise InputError("pass either a query, or positive and negative examples of one")
+            asked, without = examples(self, positive, negative)
+            return hits.search(self, asked[None], True, options, without)
+        if query is None:
+            raise InputError("search for what? pass a query, or positive=[…] examples")
+        return hits.search(self, *self._queries(query), options)
 
     def _queries(self, query: Any) -> tuple[Float32[Array, "m d"], bool]:
         """Vectors (m, d) of a query, and whether it was a single one."""
@@ -207,6 +236,15 @@ class VectorSpace:
         return self._written(
             indexing.build_index(self.files, self.snapshot, kind, target_recall=target_recall, seed=seed)
         )
+
+    def extend_index(self) -> int:
+        """Add the rows that an ivf index does not cover yet, without training it again; returns the version.
+
+        Raises:
+            NotSupported: There is no ivf index.
+        """
+        rows.check_writable(self)
+        return self._written(indexing.extend_index(self.files, self.snapshot))
 
     # Versions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow as pa
 from latentstore.errors import InputError, NotFound, UnknownItem, suggest
 from latentstore.storage import arrow, artefacts
 from latentstore.storage import columns as column_types
+from latentstore.storage.gather import Gather
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
@@ -158,6 +160,11 @@ class Snapshot:
                 gathered[chosen] = segment.vectors[positions]
         return gathered
 
+    @cached_property
+    def gather(self) -> Gather:
+        """Vectors and ids of rows that are known to be there, without asking; for searches."""
+        return Gather(self.segments, self.dim)
+
     def ids(self, rows: Int64[Array, " m"]) -> Array:
         """Ids of absolute rows, dtype object, (m,).
 
@@ -231,6 +238,10 @@ class Snapshot:
             ChecksumMismatch: It is missing or not what the manifest says.
         """
         return artefacts.read(self.layout, record)
+
+    def checked(self, record: FileRecord) -> Path:
+        """The path of an artefact's file, checked as by `read`, for what maps it."""
+        return artefacts.checked(self.layout, record)
 
     def _known(self, names: list[str]) -> list[str]:
         for name in names:

@@ -1,0 +1,79 @@
+"""A few vectors and ids from anywhere in a snapshot, at the price of one NumPy index.
+
+A search ends with some dozens of candidates spread over all segments; a loop over the segments would cost more than
+the search. Every segment's vectors are mapped, so all of them lie in one address space: a vector is d floats from some
+offset on, counted from the lowest mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentstore.storage import arrow
+from latentstore.storage.segments import Segment
+from latentstore.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64
+
+FEW = 100  # ids that are quicker read one by one than by Arrow's kernels
+_FLOAT = np.dtype("<f4").itemsize
+
+
+class Gather:
+    """Vectors and ids of rows that the snapshot has, dead or alive.
+
+    Args:
+        segments: In row order; at least one.
+        dim: Width d.
+    """
+
+    def __init__(self, segments: Sequence[Segment], dim: int) -> None:
+        self._segments = segments  # holds the mappings
+        self._dim = dim
+        self._first_rows = np.array([segment.first_row for segment in segments], np.int64)
+        self._gaps = np.array([segment.record.span != segment.record.count for segment in segments])
+        addresses = np.array([segment.vectors.__array_interface__["data"][0] for segment in segments], np.int64)
+        lowest = int(addresses.argmin())
+        self._starts = (addresses - addresses[lowest]) // _FLOAT
+        ends = self._starts + np.array([segment.record.count for segment in segments]) * dim
+        # Windows of d floats from every offset on. Only offsets within a segment are ever asked for.
+        self._windows = np.lib.stride_tricks.as_strided(
+            segments[lowest].vectors, (int(ends.max()) - dim + 1, dim), (_FLOAT, _FLOAT), writeable=False
+        )
+
+    def __call__(self, rows: Int64[Array, " m"]) -> Float32[Array, "m d"]:
+        """Vectors (m, d) of absolute rows, which must be in the snapshot."""
+        numbers, positions = self.place(rows)
+        gathered: Float32[Array, "m d"] = self._windows[self._starts[numbers] + positions * self._dim]
+        return gathered
+
+    def ids(self, rows: Int64[Array, " m"]) -> Array:
+        """Ids, dtype object, (m,), of absolute rows, which must be in the snapshot."""
+        gathered = np.empty(len(rows), object)
+        numbers, positions = self.place(rows)
+        if len(rows) <= FEW:
+            segments = self._segments
+            for i, (number, position) in enumerate(zip(numbers.tolist(), positions.tolist(), strict=True)):
+                gathered[i] = segments[number].ids[position].as_py()
+            return gathered
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            gathered[chosen] = self._segments[number].ids.take(arrow.numbers(positions[chosen])).to_pylist()
+        return gathered
+
+    def place(self, rows: Int64[Array, " m"]) -> tuple[Int64[Array, " m"], Int64[Array, " m"]]:
+        """Segment number and position in it of absolute rows, which must be in the snapshot."""
+        if len(self._first_rows) == 1:
+            numbers = np.zeros(len(rows), np.int64)
+        else:
+            numbers = self._first_rows.searchsorted(rows, side="right") - 1
+        positions = rows - self._first_rows[numbers]
+        if self._gaps.any():
+            for number in np.unique(numbers[self._gaps[numbers]]):
+                chosen = numbers == number
+                positions[chosen] = self._segments[number].relative_rows.searchsorted(positions[chosen])
+        return numbers, positions
