@@ -55,13 +55,15 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         raise InputError(f"{what} have dtype {given.dtype}; pass real numbers (float32)")
     if given.ndim not in (1, 2) or given.shape[-1] != dim:
         raise ShapeMismatch(f"{what} have shape {given.shape}; this space needs ({dim},) or (n, {dim})")
-    with np.errstate(over="ignore"):
-        checked = np.ascontiguousarray(given, dtype=np.float32)
+    if given.dtype == np.float32:
+        checked = np.ascontiguousarray(given)
+    else:
+        with np.errstate(over="ignore"):
+            checked = np.ascontiguousarray(given, dtype=np.float32)
     rows = checked.reshape(-1, dim)
     # One pass: a row's sum of squares is finite unless an entry is not (or overflows float32 when squared,
     # which no metric could use either).
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("nd,nd->n", rows, rows)
+    squares = np.einsum("nd,nd->n", rows, rows)
     if not np.isfinite(squares).all():
         row = int(np.flatnonzero(~np.isfinite(squares))[0])
         raise NotFinite(f"{what} row {row} contains NaN, infinity or numbers beyond float32; remove or repair that row")

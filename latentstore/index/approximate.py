@@ -79,10 +79,16 @@ class ApproximateIndex:
         curve, reach = tuning.measure(replace(self, curve=(), reach=None), vectors, seed, live)
         return replace(self, curve=curve, reach=reach)
 
-    def operating(self, recall: float | None) -> Operating | None:
-        """The fastest operating point measured to reach `recall` (None: the target), or None when none does."""
+    def operating(self, recall: float | None, *, filtered: bool = False) -> Operating | None:
+        """The fastest operating point measured to reach `recall` (None: the target), or None when none does.
+
+        Among vectors that a filter leaves codes err more than among all, on which the curve was measured: then half of
+        the errors have to go.
+        """
         wanted = min((self.target_recall if recall is None else recall) + tuning.MARGIN, 1.0)
-        return next((point for point in self.curve if point.recall >= wanted), None)
+        points = [point for point in self.curve if point.recall >= wanted]
+        better = [point for point in points if point.recall >= (1 + wanted) / 2]
+        return next(iter((better or points[-1:]) if filtered else points), None)
 
     def propose(
         self, queries: Float32[Array, "m d"], k: int, point: Operating, *, mask: Mask | None = None

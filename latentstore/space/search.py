@@ -64,7 +64,8 @@ class Searcher:
         chosen = None if where is None else self._sets.matching(where)
         watch.lap("filter")
         live, part = len(snapshot), self.part
-        point = part.index.operating(recall) if part else None
+        watch.lap("open")
+        point = part.index.operating(recall, filtered=chosen is not None) if part else None
         plan = plan_search(
             live=live,
             matching=None if chosen is None else len(chosen),

@@ -7,10 +7,11 @@ offset on, counted from the lowest mapping.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from latentstore.storage import arrow
 from latentstore.storage.segments import Segment
@@ -34,6 +35,7 @@ class Gather:
     def __init__(self, segments: Sequence[Segment], dim: int) -> None:
         self._segments = segments  # holds the mappings
         self._dim = dim
+        self._ids: list[pa.LargeStringArray] | None = None  # opened by the first who asks
         self._first_rows = np.array([segment.first_row for segment in segments], np.int64)
         self._gaps = np.array([segment.record.span != segment.record.count for segment in segments])
         addresses = np.array([segment.vectors.__array_interface__["data"][0] for segment in segments], np.int64)
@@ -51,14 +53,26 @@ class Gather:
         gathered: Float32[Array, "m d"] = self._windows[self._starts[numbers] + positions * self._dim]
         return gathered
 
+    def pieces(self, rows: Int64[Array, "m c"]) -> Iterator[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
+        """Each segment's vectors and the positions of rows in it; −1 for rows of other segments, and for −1."""
+        if len(self._first_rows) == 1 and not self._gaps[0]:
+            yield self._segments[0].vectors, np.where(rows < 0, -1, rows - self._first_rows[0])
+            return
+        numbers, positions = self.place(np.where(rows < 0, self._first_rows[0], rows).ravel())
+        numbers, positions = numbers.reshape(rows.shape), positions.reshape(rows.shape)
+        numbers[rows < 0] = -1
+        for number in np.unique(numbers[rows >= 0]):
+            yield self._segments[number].vectors, np.where(numbers == number, positions, -1)
+
     def ids(self, rows: Int64[Array, " m"]) -> Array:
         """Ids, dtype object, (m,), of absolute rows, which must be in the snapshot."""
         gathered = np.empty(len(rows), object)
         numbers, positions = self.place(rows)
         if len(rows) <= FEW:
-            segments = self._segments
+            ids = [segment.ids for segment in self._segments] if self._ids is None else self._ids
+            self._ids = ids
             for i, (number, position) in enumerate(zip(numbers.tolist(), positions.tolist(), strict=True)):
-                gathered[i] = segments[number].ids[position].as_py()
+                gathered[i] = ids[number][position].as_py()
             return gathered
         for number in np.unique(numbers):
             chosen = numbers == number

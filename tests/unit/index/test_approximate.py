@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latentstore.errors import ChecksumMismatch, ConfigInvalid
-from latentstore.index import ApproximateIndex, Mask, choose_kind, exact_search, plan_search, rank
+from latentstore.index import ApproximateIndex, InArray, Mask, choose_kind, exact_search, plan_search, rank
 from latentstore.types import METRICS
 
 
@@ -23,7 +23,7 @@ def vectors(request):
 def recall(index, vectors, queries, metric, point, allowed=None):
     truth, _ = exact_search(vectors, queries, 10, metric, allowed=allowed)
     candidates, _ = index.propose(queries, 10, point, mask=None if allowed is None else Mask(allowed))
-    found, _ = rank(lambda p: vectors[p], queries, candidates, 10, metric)
+    found, _ = rank(InArray(vectors), queries, candidates, 10, metric)
     return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth, found, strict=True)])
 
 
@@ -114,7 +114,7 @@ def test_more_neighbours_take_more_lists(vectors):
     index = ApproximateIndex.build(base, "l2", "ivf", target_recall=0.95, seed=0)
     truth, _ = exact_search(base, queries, 300, "l2")
     candidates, _ = index.propose(queries, 300, index.operating(None))
-    found, _ = rank(lambda p: base[p], queries, candidates, 300, "l2")
+    found, _ = rank(InArray(base), queries, candidates, 300, "l2")
     assert np.mean([len(set(a) & set(b)) / 300 for a, b in zip(truth, found, strict=True)]) >= 0.93
 
 
