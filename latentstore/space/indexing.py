@@ -72,7 +72,12 @@ def build_index(
     built = ApproximateIndex.build(
         snapshot.vectors(rows), snapshot.metric, chosen, target_recall=target_recall, seed=seed
     )
-    properties |= built.properties() | {"parts": [len(rows)], "built_rows": len(rows), "measured_rows": len(rows)}
+    properties |= built.properties() | {
+        "parts": [len(rows)],
+        "spans": [_span(rows)],
+        "built_rows": len(rows),
+        "measured_rows": len(rows),
+    }
     record = ArtefactRecord(NAME, chosen, snapshot.version, _write(files, 0, built, rows), properties)
     return files.put_artefacts(snapshot.version, index=[record])
 
@@ -106,7 +111,10 @@ def extend_index(files: SpaceFiles, snapshot: Snapshot) -> Manifest | None:
         new, rows = merged, np.concatenate([*(theirs for _, theirs in opened[1:]), rows])
     parts = {role: file for role, file in record.files.items() if int(role.partition(".")[2] or 0) < kept}
     parts |= _write(files, kept, new, rows)
-    properties = record.properties | _coverage(snapshot) | {"parts": [*record.properties["parts"][:kept], len(rows)]}
+    sizes, spans = record.properties["parts"][:kept], record.properties["spans"][:kept]
+    properties = (
+        record.properties | _coverage(snapshot) | {"parts": [*sizes, len(rows)], "spans": [*spans, _span(rows)]}
+    )
     extended = ArtefactRecord(NAME, record.kind, snapshot.version, parts, properties)
     if sum(properties["parts"]) > (1 + GROWTH) * properties["measured_rows"]:
         extended = _measured(snapshot, extended)
@@ -166,23 +174,33 @@ def _coverage(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _write(files: SpaceFiles, number: int, index: ApproximateIndex, rows: Int64[Array, " n"]) -> dict[str, Any]:
-    """Files of one part, by role: "faiss" and "rows" of what was built, then "faiss.1", "rows.1", …"""
-    table = io.BytesIO()
-    np.save(table, rows, allow_pickle=False)
+    """Files of one part, by role: "faiss" and "rows" of what was built, then "faiss.1", "rows.1", …
+
+    Rows without a gap, as they are when nothing was deleted, need no file: its first row stands in the properties.
+    """
     suffix = f".{number}" if number else ""
-    return {
-        f"faiss{suffix}": files.write("index", ".faiss", index.to_bytes().data),
-        f"rows{suffix}": files.write("index", ".rows.npy", table.getbuffer()),
-    }
+    written = {f"faiss{suffix}": files.write("index", ".faiss", index.to_bytes().data)}
+    if _span(rows) is None:
+        table = io.BytesIO()
+        np.save(table, rows, allow_pickle=False)
+        written[f"rows{suffix}"] = files.write("index", ".rows.npy", table.getbuffer())
+    return written
+
+
+def _span(rows: Int64[Array, " n"]) -> int | None:
+    """The first of rows that follow each other; None where there are gaps."""
+    return int(rows[0]) if rows[-1] - rows[0] + 1 == len(rows) else None
 
 
 def _open_part(
     snapshot: Snapshot, record: ArtefactRecord, number: int, *, mapped: bool
 ) -> tuple[ApproximateIndex, Int64[Array, " n"]]:
-    suffix = f".{number}" if number else ""
-    rows = np.load(io.BytesIO(snapshot.read(record.files[f"rows{suffix}"])), allow_pickle=False)
+    suffix, first = f".{number}" if number else "", record.properties["spans"][number]
     path = snapshot.checked(record.files[f"faiss{suffix}"])
     index = ApproximateIndex.open(path, record.properties, mapped=mapped)
+    if first is not None:
+        return index, np.arange(first, first + len(index), dtype=np.int64)
+    rows = np.load(io.BytesIO(snapshot.read(record.files[f"rows{suffix}"])), allow_pickle=False)
     if len(rows) != len(index):
         raise StorageError(f"the index holds {len(index)} vectors for {len(rows)} rows; build the index again")
     return index, rows

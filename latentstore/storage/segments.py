@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -229,7 +228,7 @@ class Segment:
         columns = []
         for name in names:
             if name in table.column_names:
-                columns.append(pc.cast(table[name], types[name]))
+                columns.append(table[name].cast(types[name]))
             else:
                 columns.append(pa.chunked_array([pa.nulls(len(positions), types[name])]))
         return pa.table(columns, names=list(names)) if names else table.select([])
