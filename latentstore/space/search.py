@@ -56,17 +56,10 @@ class Searcher:
             if where in self._filters:
                 self._filters.move_to_end(where)
                 return self._filters[where]
-        snapshot = self.snapshot
         # Here and not above: DuckDB takes a sixth of the time of a whole search from a new process.
-        from latentstore.filters import SegmentFile, parse_where, select_rows
+        from latentstore.space.filtering import matching_rows
 
-        predicate = parse_where(where, snapshot.column_types)
-        files = [
-            SegmentFile(segment.path, segment.first_row, gaps=segment.record.count < segment.record.span)
-            for segment in snapshot.segments
-        ]
-        found = select_rows(predicate, files)
-        rows = found[snapshot.locate(found)[0] >= 0]
+        rows = matching_rows(self.snapshot, where)
         with self._lock:
             self._filters[where] = rows
             if len(self._filters) > FILTERS_KEPT:

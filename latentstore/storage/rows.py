@@ -81,7 +81,8 @@ class Append:
         next_row, columns, added = base.next_row, base.columns, []
         for one in staged:
             assert one.record is not None
-            added.append(replace(one.record, first_row=next_row))
+            lacks = {name: value for name, value in base.defaults.items() if name not in dict(one.columns)}
+            added.append(replace(one.record, first_row=next_row, defaults=lacks))
             next_row += one.record.span
             columns = merge_columns(columns, one.columns)
         return replace(
@@ -98,7 +99,15 @@ class Append:
         if self.replace_all:
             dim = staged[0].dim if staged else base.dim
             base = replace(
-                base, dim=dim, columns=(), segments=(), index=(), concepts=(), maps=(), revived_version=base.version + 1
+                base,
+                dim=dim,
+                columns=(),
+                defaults={},
+                segments=(),
+                index=(),
+                concepts=(),
+                maps=(),
+                revived_version=base.version + 1,
             )
         for one in staged:
             if one.dim != base.dim:
@@ -162,16 +171,22 @@ def existing_rows(snapshot: Snapshot, ids: Sequence[str]) -> Int64[Array, " m"]:
     return rows
 
 
+def check_live(snapshot: Snapshot, rows: Int64[Array, " k"]) -> None:
+    """Raise `UnknownItem` naming a row that is dead or absent, if any is."""
+    numbers, _ = snapshot.locate(rows)
+    if (numbers < 0).any():
+        row = int(np.asarray(rows)[numbers < 0][0])
+        raise UnknownItem(f"row {row} is not in version {snapshot.version}; it was deleted or never existed")
+
+
 def mark_dead(snapshot: Snapshot, rows: Int64[Array, " k"], scratch: Scratch) -> tuple[SegmentRecord, ...]:
     """Segments after rows died; a segment without a live row is dropped.
 
     Raises:
         UnknownItem: A row is dead already, or absent.
     """
+    check_live(snapshot, rows)
     numbers, positions = snapshot.locate(rows)
-    if (numbers < 0).any():
-        row = int(np.asarray(rows)[numbers < 0][0])
-        raise UnknownItem(f"row {row} is not in version {snapshot.version}; it was deleted or never existed")
     records = []
     for number, segment in enumerate(snapshot.segments):
         died = positions[numbers == number]
@@ -208,5 +223,6 @@ def restored(newest: Manifest, old: Manifest) -> Manifest:
         version=newest.version,
         next_row=newest.next_row,
         rows_version=newest.version + 1,
+        metadata_version=newest.version + 1,
         revived_version=newest.version + 1,
     )

@@ -116,7 +116,7 @@ def test_files_no_version_names_are_no_problem(space: SpaceFiles) -> None:
         (b"[1]", ManifestInvalid, "holds a list"),
         (b'{"format": 1}', ManifestInvalid, "not a whole manifest .*version"),
         (b'{"format": 0}', ManifestInvalid, "format 0"),
-        (b'{"format": 2}', FormatTooNew, "format 2, this release reads up to 1; install"),
+        (b'{"format": 3}', FormatTooNew, "format 3, this release reads up to 2; install"),
     ],
 )
 def test_a_damaged_manifest_is_named(space: SpaceFiles, content: bytes, error: type[Exception], message: str) -> None:
@@ -145,7 +145,7 @@ def test_a_store_is_recognised(tmp_path: Path) -> None:
     assert store.spaces() == store.encoders() == []
     assert not store.folder.exists()
     store.create_space("one", dim=2, metric="l2")
-    assert json.loads((store.folder / "store.json").read_bytes()) == {"format": 1}
+    assert json.loads((store.folder / "store.json").read_bytes()) == {"format": 2}
     assert StoreFiles(store.folder, "r").spaces() == ["one"]
     assert store.verify() == []
     with pytest.raises(UnknownSpace, match="did you mean 'one'"):
