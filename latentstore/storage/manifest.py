@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -190,7 +190,8 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """JSON, one line per segment or artefact would not help anyone: compact."""
-        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        # `vars` and not `asdict`, which copies every value: a tenth of the time of a small append.
+        return json.dumps(vars(self), default=vars, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes, path: Path) -> Manifest:

@@ -32,7 +32,7 @@ D = 4
 NOW = timedelta(0)
 NAMES = [f"id{i}" for i in range(14)] + ["é", "🐘", "a'b", " "]
 IDS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True)
-BULK = 2_300  # rows from which on the planner asks the index; below, it compares all
+BULK = 2_600  # rows from which on the planner asks the index; below, it compares all
 COLUMNS = ["n", "label", "c0", "c1"]  # what add, rename and drop play with
 KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
     "int64": (pa.int64(), st.integers(0, 5)),
@@ -69,7 +69,7 @@ class Model(RuleBasedStateMachine):
         self.vectors: dict[str, np.ndarray] = {}
         self.columns: dict[str, str] = {}
         self.defaults: Row = {}
-        self.history: dict[int, Any] = {}
+        self.history: dict[int, Any] = {1: ({}, {}, {}, {})}
         self.tags: dict[str, int] = {}
         self.rng = np.random.default_rng(bulk)
         if bulk == 0:
@@ -77,6 +77,7 @@ class Model(RuleBasedStateMachine):
             vectors = self.rng.standard_normal((BULK, D)).astype(np.float32)
             self.space.add(names, vectors)
             self._put(names, vectors, [{}] * BULK)
+            self._remember()
             self.space.build_index("ivf")
 
     def _opened(self, at: int | str | None = None) -> VectorSpace:
@@ -292,9 +293,12 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         self.space.refresh()
+        self._remember()
+        self._compare(self.space, self.rows, self.vectors, self.columns)
+
+    def _remember(self) -> None:
         copied = {one: dict(row) for one, row in self.rows.items()}
         self.history[self.space.version] = (copied, dict(self.vectors), dict(self.columns), dict(self.defaults))
-        self._compare(self.space, self.rows, self.vectors, self.columns)
 
     def _compare(
         self, space: VectorSpace, rows: dict[str, Row], vectors: dict[str, np.ndarray], columns: dict[str, str]
