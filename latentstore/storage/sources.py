@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
 BATCH_ROWS = 32_768  # rows in memory at a time
+READ_BYTES = 1 << 22  # of a column of a Parquet file, at a time
 ENCODER = b"latentstore.encoder"  # key of a schema's metadata: the fingerprint of the encoder that made the vectors
 
 
@@ -182,8 +183,8 @@ def _read_files(paths: Sequence[Path]) -> Iterator[Part]:
     for path in paths:
         first = 0
         try:
-            # Mapped and not buffered ahead: a row group may be larger than memory.
-            with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            # By the page and not ahead: a row group may be larger than memory.
+            with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
                 for batch in file.iter_batches(BATCH_ROWS):
                     yield Part(str(path), first, pa.Table.from_batches([batch]))
                     first += batch.num_rows
