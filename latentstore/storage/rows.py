@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from latentstore.errors import AlreadyExists, CommitConflict, InputError, SpaceMismatch, UnknownItem
+from latentstore.storage import evolution
 from latentstore.storage.columns import merge_columns
 from latentstore.storage.manifest import Manifest, SegmentRecord
 from latentstore.storage.snapshot import Snapshot
@@ -37,10 +38,12 @@ class Append:
     based_on: int | None = None
     encoder: Any = KEEP
     source: Any = KEEP
+    update: tuple[Sequence[str], Any] | None = None
 
     def _idle(self, manifest: Manifest) -> bool:
         """Whether nothing would change."""
         rows = any(len(one) for one in self.staged) or len(self.delete_ids) or (self.replace_all and manifest.live)
+        rows = rows or (self.update is not None and len(self.update[0]))
         encoder = self.encoder is not KEEP and self.encoder != manifest.encoder
         source = self.source is not KEEP and self.source != manifest.source
         return not (rows or encoder or source)
@@ -50,7 +53,7 @@ class Append:
 
         Raises:
             AlreadyExists: Ids are taken and `on_existing` refuses.
-            UnknownItem: An id of `delete_ids` is not there.
+            UnknownItem: An id of `delete_ids` or `update` is not there.
             SpaceMismatch: Vectors of another encoder or width.
             CommitConflict: Rows changed since `based_on`.
             InputError: Metadata columns that do not fit; an id in two staged segments.
@@ -69,6 +72,10 @@ class Append:
                 f"space {base.space!r} holds {base.live} latents of encoder {base.encoder!r}; replace all rows to "
                 f"change it to {self.encoder!r}, or create another space"
             )
+        if self.update is not None:
+            ids, values = self.update
+            base = evolution.updated(snapshot, existing_rows(snapshot, ids), values, scratch)
+            snapshot = Snapshot.open(snapshot.layout, base, snapshot)
         encoder = base.encoder if self.encoder is KEEP else self.encoder
         staged = [one for one in self.staged if len(one)]
         base = self._start(base, encoder, staged)

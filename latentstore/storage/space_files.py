@@ -101,9 +101,10 @@ class SpaceFiles(ChangedRows):
         based_on: int | None = None,
         encoder: str | None = KEEP,
         source: dict[str, Json] | None = KEEP,
+        update: tuple[Sequence[str], Any] | None = None,
         operation: str = "add",
     ) -> Manifest:
-        """Commit staged segments, the replacement of ids that exist and the deletion of others as one version.
+        """Commit staged segments, the replacement, update and deletion of rows that exist as one version.
 
         Args:
             staged: From `stage`. Their staging keys are cleared when they are committed.
@@ -113,6 +114,7 @@ class SpaceFiles(ChangedRows):
             based_on: The version that `replace_all` or a change of `encoder` is based on, the newest by default.
             encoder: A new fingerprint; needs `replace_all` unless the space is empty.
             source: Which dataset the items came from.
+            update: Ids whose metadata changes as well, and their new values: see `update`.
             operation: What the log says.
 
         Returns:
@@ -131,7 +133,7 @@ class SpaceFiles(ChangedRows):
         with files.storing(self.layout.segments):
             for one in staged:
                 one.renew()
-        request = Append(staged, on_existing, check_ids(delete_ids), replace_all, based_on, encoder, source)
+        request = Append(staged, on_existing, check_ids(delete_ids), replace_all, based_on, encoder, source, update)
         with Scratch(self.layout) as scratch:
             manifest = self._commit_rows(request.apply, operation, scratch)
         for one in staged:

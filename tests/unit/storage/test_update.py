@@ -224,6 +224,25 @@ def test_an_update_spares_the_index_and_outdates_concepts(space: SpaceFiles) -> 
         space.put_artefacts(based_on, concepts=[record])
 
 
+def test_update_within_an_append_is_one_version(space: SpaceFiles) -> None:
+    staged = [space.stage(["b", "f"], vectors(2, 1), {"x": [20, 6]})]
+    values = {"label": ["z", None], "x": 30}
+    manifest = space.append(staged, on_existing="replace", delete_ids=["e"], update=(["c", "a"], values))
+    assert manifest.version == 3
+    assert held(space) == {
+        "a": {"x": 30, "label": None},
+        "c": {"x": 30, "label": "z"},
+        "d": {"x": 4, "label": "p"},
+        "b": {"x": 20, "label": None},
+        "f": {"x": 6, "label": None},
+    }
+    assert space.snapshot().find(["a", "c"]).tolist() == [0, 2]
+    with pytest.raises(UnknownItem, match="'e'"):
+        space.append([], update=(["e"], {"x": 1}))
+    assert space.append([], update=([], {"x": 1})).version == 3
+    assert space.verify() == []
+
+
 DEFAULTS: list[tuple[Any, Any]] = [
     ("int64", -5),
     ("uint64", 2**64 - 1),
