@@ -30,7 +30,7 @@ def check_metric(metric: str) -> Metric:
     raise ConfigInvalid(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
 
 
-def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors") -> Array:
+def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors", first_row: int = 0) -> Array:
     """Check arrays at the door: shape, dtype, finiteness.
 
     Args:
@@ -38,6 +38,7 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         dim: The width d of the space.
         metric: Under "cosine" a zero vector has no direction and is refused.
         what: How the message calls the array.
+        first_row: How the message numbers its first row.
 
     Returns:
         The same numbers, float32, C-contiguous, shape as given; not copied when nothing has to change.
@@ -65,10 +66,10 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
     # which no metric could use either).
     squares = np.einsum("nd,nd->n", rows, rows)
     if not np.isfinite(squares).all():
-        row = int(np.flatnonzero(~np.isfinite(squares))[0])
+        row = first_row + int(np.flatnonzero(~np.isfinite(squares))[0])
         raise NotFinite(f"{what} row {row} contains NaN, infinity or numbers beyond float32; remove or repair that row")
     if metric == "cosine" and rows.size and not squares.all():
-        row = int(np.flatnonzero(squares == 0)[0])
+        row = first_row + int(np.flatnonzero(squares == 0)[0])
         raise NotFinite(f"{what} row {row} is the zero vector, which has no direction under cosine; use l2 or drop it")
     return checked
 

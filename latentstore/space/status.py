@@ -29,6 +29,7 @@ class Artefact:
         version: The version it was computed from.
         added: Rows that came since.
         deleted: Rows that went since.
+        outdated: Metadata changed since, which concepts are computed from.
     """
 
     room: str
@@ -36,11 +37,12 @@ class Artefact:
     version: int
     added: int
     deleted: int
+    outdated: bool = False
 
     @property
     def stale(self) -> bool:
-        """Whether rows changed since."""
-        return bool(self.added or self.deleted)
+        """Whether rows, or what it was computed from of them, changed since."""
+        return bool(self.added or self.deleted or self.outdated)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def _artefact(space: VectorSpace, room: str, record: ArtefactRecord) -> Artefact
     if record.version < space.snapshot.manifest.revived_version:
         return Artefact(room, record.name, record.version, len(space), then_rows)
     added = int((space.snapshot.live_rows() >= then_next).sum())
-    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added))
+    outdated = room == "concepts" and record.version < space.snapshot.manifest.metadata_version
+    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added), outdated)
 
 
 def _unindexed(space: VectorSpace, artefacts: tuple[Artefact, ...]) -> int:
@@ -139,6 +142,9 @@ def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Arte
             advice.append(f"{unindexed} of {len(space)} rows are not indexed; run extend_index()")
     elif kind == "hnsw" and unindexed > EXTEND_SHARE * len(space):
         advice.append(f"{unindexed} of {len(space)} rows are not indexed; run build_index()")
-    stale = [a for a in artefacts if a.stale and a.room != "index"]
-    advice += [f"{a.name} misses {a.added} added and keeps {a.deleted} deleted rows; fit it again" for a in stale]
+    for a in artefacts:
+        if a.room != "index" and (a.added or a.deleted):
+            advice.append(f"{a.name} misses {a.added} added and keeps {a.deleted} deleted rows; fit it again")
+        elif a.outdated:
+            advice.append(f"metadata changed since {a.name} was fitted in version {a.version}; fit it again")
     return advice

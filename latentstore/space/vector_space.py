@@ -3,165 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from latentstore.errors import ConfigInvalid, InputError, suggest
+from latentstore.errors import InputError
 from latentstore.space import hits, indexing, rows
 from latentstore.space.examples import examples
-from latentstore.space.search import Searcher
+from latentstore.space.row_space import RowSpace
 from latentstore.space.status import Status, status
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from jaxtyping import Float32, Int64
+    from jaxtyping import Float32
 
-    from latentstore.storage import Manifest, Snapshot, SpaceFiles
-    from latentstore.types import Array, Metric, Neighbours
+    from latentstore.space.search import Searcher
+    from latentstore.storage import Manifest
+    from latentstore.types import Array, Neighbours
 
 
-class VectorSpace:
+class VectorSpace(RowSpace):
     """Vectors of one width under one metric, with ids and metadata: write, read, search, compare versions.
 
-    Reads see one snapshot until `refresh()` or a write through this object moves it on; a space opened with `at`
-    stays where it is and refuses writes.
-
     Attributes:
-        files: The space's files (storage room).
-        at: The version or tag it was opened at; None follows its own writes.
+        files, at: As `RowSpace`.
     """
-
-    def __init__(self, files: SpaceFiles, *, at: int | str | None = None) -> None:
-        self.files = files
-        self.at = at
-        self._view = self._viewed(files.snapshot(None if at is None else files.resolve(at)))
-
-    def _viewed(self, snapshot: Snapshot) -> Searcher:
-        """What reads of a snapshot need; replaced as a whole, so that no read sees two versions."""
-        return Searcher(snapshot)
-
-    # What it is
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The snapshot that reads see."""
-        return self._view.snapshot
-
-    @property
-    def name(self) -> str:
-        """Name of the space."""
-        return self.snapshot.manifest.space
-
-    @property
-    def version(self) -> int:
-        """Version of the snapshot."""
-        return self.snapshot.version
-
-    @property
-    def dim(self) -> int:
-        """Width d of the latents."""
-        return self.snapshot.dim
-
-    @property
-    def metric(self) -> Metric:
-        """l2, cosine or ip."""
-        return self.snapshot.metric
-
-    @property
-    def fingerprint(self) -> str | None:
-        """The encoder's fingerprint; None for ready vectors."""
-        return self.snapshot.encoder
-
-    @property
-    def identity(self) -> tuple[str, int]:
-        """What latents must share to mix: the encoder (or, without one, the space itself) and the width."""
-        return (self.fingerprint or str(self.files.folder.resolve()), self.dim)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the metadata columns."""
-        return tuple(self.snapshot.column_types)
-
-    def __len__(self) -> int:
-        return len(self.snapshot)
-
-    def __repr__(self) -> str:
-        size = f"{len(self)} items, d={self.dim}, {self.metric}"
-        return f"{type(self).__name__}({self.name!r}, version {self.version}, {size})"
-
-    def refresh(self) -> Self:
-        """Move on to the newest version (a no-op for a space opened with `at`); returns itself."""
-        if self.at is None and self.files.newest_version() != self.version:
-            self._view = self._viewed(self.files.snapshot())
-        return self
-
-    def _written(self, manifest: Manifest | None) -> int:
-        """After a write: move to the version it made."""
-        self.refresh()
-        return manifest.version if manifest else self.version
-
-    # Rows
-
-    def add(
-        self, ids: Sequence[str], vectors: Any, metadata: pa.Table | None = None, *, encoder: str | None = None
-    ) -> int:
-        """Append new rows, all or none.
-
-        Args:
-            ids: n new ids, non-empty strings.
-            vectors: Shape (n, d).
-            metadata: n rows of further columns.
-            encoder: Fingerprint of the encoder that made the vectors, checked against the space's.
-
-        Returns:
-            The version that has them, durable.
-
-        Raises:
-            AlreadyExists: An id is taken; `upsert` replaces.
-            ShapeMismatch, NotFinite, InputError: Vectors, ids or metadata that do not fit.
-            SpaceMismatch: Another encoder.
-        """
-        return self._written(rows.write(self, ids, vectors, metadata, replace=False, encoder=encoder))
-
-    def upsert(
-        self, ids: Sequence[str], vectors: Any, metadata: pa.Table | None = None, *, encoder: str | None = None
-    ) -> int:
-        """Append rows, replacing those whose id exists; otherwise as `add`."""
-        return self._written(rows.write(self, ids, vectors, metadata, replace=True, encoder=encoder))
-
-    def delete(self, ids: str | Sequence[str] | None = None, *, where: str | None = None) -> int:
-        """Delete rows by id or by predicate; returns the version without them.
-
-        Raises:
-            UnknownItem: An id is not there; nothing is deleted.
-        """
-        return self._written(rows.delete(self, ids, where))
-
-    def get(self, ids: str | Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows of ids, in that order: id, metadata columns (all unless named), vector.
-
-        Raises:
-            UnknownItem: An id is not there.
-        """
-        return rows.get(self, ids, columns)
-
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All live rows: id, metadata columns (all unless named), vector."""
-        return rows.get(self, self.snapshot.ids(self.snapshot.live_rows()).tolist(), columns)
-
-    def rows_of(self, ids: Sequence[str]) -> Int64[Array, " n"]:
-        """Row numbers of ids; UnknownItem names those that are not there."""
-        return rows.rows_of(self, ids)
-
-    def matching(self, where: str) -> Int64[Array, " r"]:
-        """Row numbers of the live rows that satisfy a predicate, ascending."""
-        return self._view.matching(where)
-
-    def check_columns(self, names: Sequence[str]) -> None:
-        """Refuse names that are not metadata columns."""
-        for name in names:
-            if name not in self.columns:
-                raise ConfigInvalid(f"space {self.name!r} has no column {name!r}; {suggest(name, self.columns)}")
 
     # Search
 

@@ -194,7 +194,7 @@ class Sink(io.RawIOBase):
             self._sha.update(block)
             return
         self._pending.append(self._hasher.submit(self._sha.update, block))
-        if len(self._pending) > 16:  # bounds what waits in memory
+        if len(self._pending) > 4:  # bounds what waits in memory
             self._pending.pop(0).result()
 
     def sync(self) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from latentstore.errors import ConfigInvalid
 
-FORMAT = 1  # of store.json and of manifests; a greater number is refused with FormatTooNew
+FORMAT = 2  # of store.json and of manifests; a greater number is refused with FormatTooNew
 
 DATA_FOLDERS = ("segments", "deletes", "index", "concepts", "maps")
 FOLDERS = (*DATA_FOLDERS, "manifests", "tags", "staging")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from latentstore.errors import ManifestInvalid, StorageError, UnknownVersion
@@ -104,10 +105,14 @@ class Log:
         layout = self.layout
         path = layout.manifest(manifest.version)
         with files.storing(path):
-            for folder in {path.parent for path in scratch.paths if path.exists()}:
-                files.sync_folder(folder)
-            temporary = files.write_temporary(layout.manifests, manifest.to_bytes())
+            folders = {path.parent for path in scratch.paths if path.exists()}
+            written: list[Path] = []
             try:
+                files.together(  # each waits for the disk, and none for another
+                    lambda: written.append(files.write_temporary(layout.manifests, manifest.to_bytes())),
+                    *(partial(files.sync_folder, folder) for folder in folders),
+                )
+                (temporary,) = written
                 with files.locked(layout.lock, shared=True):
                     if (_number(layout.floor) or 0) > manifest.version:
                         return False
@@ -123,7 +128,7 @@ class Log:
                         scratch.settled = False
                         raise
             finally:
-                files.discard([temporary])
+                files.discard(written)
         try:
             files.sync_folder(layout.manifests)
         except OSError as error:

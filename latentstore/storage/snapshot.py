@@ -19,6 +19,7 @@ from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
 from latentstore.storage.segments import Segment
+from latentstore.storage.writing import ROW_GROUP
 from latentstore.types import Array, Metric
 
 if TYPE_CHECKING:
@@ -199,23 +200,31 @@ class Snapshot:
             return table
         return table.take(arrow.numbers(np.argsort(np.concatenate(order), kind="stable")))
 
-    def scan(self, columns: Sequence[str] | None = None, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-        """All live rows in row order, in bounded memory.
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = 65_536,
+        *,
+        rows: Int64[Array, " r"] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Live rows in row order, in bounded memory.
 
         Args:
             columns: Which of row (absolute), id, vector and the metadata; None for all.
             batch_rows: Most rows of a batch.
+            rows: Only these, live and ascending; None for all.
         """
         names = self._known(["row", "id", "vector", *self.column_types] if columns is None else list(columns))
         for segment in self.segments:
-            for start in range(0, segment.record.count, batch_rows):
-                stop = min(start + batch_rows, segment.record.count)
-                positions = np.arange(start, stop, dtype=np.int64)
-                if segment.alive is not None:
-                    positions = positions[segment.alive[start:stop]]
-                if len(positions):
-                    part = self._part(segment, positions, names).combine_chunks()
-                    yield from part.to_batches()
+            if rows is None:
+                positions = segment.live_positions()
+            else:
+                low, high = np.searchsorted(rows, [segment.first_row, segment.record.end_row])
+                positions = segment.position_of(rows[low:high])
+            step = -(-ROW_GROUP // batch_rows) * batch_rows  # a row group is decoded whole: not for each few rows of it
+            for start in range(0, len(positions), step):
+                part = self._part(segment, positions[start : start + step], names).combine_chunks()
+                yield from part.to_batches(batch_rows)
 
     def artefact(self, kind: ArtefactKind, name: str | None = None) -> ArtefactRecord | None:
         """The artefact of a kind with a name, or the newest of that kind; None when there is none of the kind.

@@ -70,7 +70,7 @@ def run(log: Log, *, deep: bool) -> list[Problem]:
                 problems.append(found)
         damaged = {problem.path for problem in problems}
         for segment in manifest.segments:
-            key = f"{segment.uuid} {segment.deletes.name if segment.deletes else ''}"
+            key = " ".join([segment.uuid, "with", *(file.name for file in segment.beside())])
             if key not in segments and not any(log.layout.file(f.name) in damaged for f in _files(segment)):
                 segments.add(key)
                 problems += _segment(log.layout, manifest, segment, deep=deep and segment.uuid not in segments)
@@ -81,8 +81,7 @@ def run(log: Log, *, deep: bool) -> list[Problem]:
 
 def _files(segment: SegmentRecord) -> Iterator[FileRecord]:
     yield from segment.files.values()
-    if segment.deletes is not None:
-        yield segment.deletes
+    yield from segment.beside()
 
 
 def _compare(layout: SpaceLayout, record: FileRecord) -> Problem | None:
@@ -109,6 +108,7 @@ def _segment(layout: SpaceLayout, manifest: Manifest, record: SegmentRecord, *, 
         if len(dead) and (np.diff(dead) <= 0).any():
             assert record.deletes is not None
             yield Problem(layout.file(record.deletes.name), "dead rows are not sorted and distinct", _RESTORE)
+        _ = segment.patched_positions  # read and checked
         if deep:
             yield from _derived(layout, segment, record)
     except (*_DAMAGE, StorageError) as error:
