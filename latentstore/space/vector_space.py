@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from jaxtyping import Float32, Int64
 
-    from latentstore.storage import Manifest, Snapshot, SpaceFiles
+    from latentstore.storage import Diff, Manifest, Snapshot, SpaceFiles
     from latentstore.types import Array, Metric, Neighbours
 
 
@@ -226,3 +226,20 @@ class VectorSpace:
         """Merge segments and drop dead rows; returns the version."""
         rows.check_writable(self)
         return self._written(self.files.compact())
+
+    def diff(self, old: int | str, new: int | str | None = None) -> Diff:
+        """What was added, deleted and changed from a version or tag to another (None: this snapshot's).
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        return self.files.diff(old, self.version if new is None else new)
+
+    def restore(self, version: int | str) -> int:
+        """Make the contents of an old version or tag the newest; returns the new version. Nothing is lost by it.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        rows.check_writable(self)
+        return self._written(self.files.restore(version))

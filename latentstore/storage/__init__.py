@@ -1,5 +1,6 @@
 """Files only: spaces as logs of immutable versions (design §3)."""
 
+from latentstore.storage.diff import Diff
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest, SegmentRecord
 from latentstore.storage.segments import Segment
 from latentstore.storage.snapshot import Snapshot
@@ -12,6 +13,7 @@ from latentstore.storage.verify import Problem
 __all__ = [
     "ArtefactKind",
     "ArtefactRecord",
+    "Diff",
     "FileRecord",
     "Json",
     "Manifest",

@@ -1,4 +1,4 @@
-"""Care of versions: tags, going back, vacuum, verify."""
+"""Care of versions: tags, comparing, going back, vacuum, verify, repair."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from latentstore.errors import UnknownVersion, suggest
 from latentstore.storage import rows as changes
 from latentstore.storage import tags as tag_files
+from latentstore.storage.diff import Diff, compare
 from latentstore.storage.manifest import Manifest
 from latentstore.storage.vacuum import VacuumReport
 from latentstore.storage.vacuum import run as run_vacuum
@@ -76,6 +77,14 @@ class CaredVersions(Versions):
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version: see `verify.run`."""
         return run_verify(self._log, deep=deep)
+
+    def diff(self, old: int | str, new: int | str | None = None) -> Diff:
+        """What was added, deleted and changed from one version or tag to another, the newest by default.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        return compare(self.snapshot(self.resolve(old)), self.snapshot(self.resolve(new)))
 
     def restore(self, version: int | str) -> Manifest:
         """Make the contents of an old version the newest one.
