@@ -1,5 +1,7 @@
 """Files only: spaces as logs of immutable versions (design §3)."""
 
+from latentstore.storage.archive import Archived
+from latentstore.storage.backup import BackupReport
 from latentstore.storage.diff import Diff
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest, SegmentRecord
 from latentstore.storage.segments import Segment
@@ -11,8 +13,10 @@ from latentstore.storage.vacuum import VacuumReport
 from latentstore.storage.verify import Problem
 
 __all__ = [
+    "Archived",
     "ArtefactKind",
     "ArtefactRecord",
+    "BackupReport",
     "Diff",
     "FileRecord",
     "Json",

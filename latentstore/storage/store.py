@@ -7,9 +7,14 @@ from pathlib import Path
 
 from latentstore.errors import ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
 from latentstore.storage import files
+from latentstore.storage.archive import Archived
+from latentstore.storage.archive import write as write_archive
+from latentstore.storage.backup import BackupReport
+from latentstore.storage.backup import run as run_backup
 from latentstore.storage.layout import FORMAT, StoreLayout
 from latentstore.storage.manifest import Json, check_format, parse_json
 from latentstore.storage.space_files import SpaceFiles
+from latentstore.storage.unarchive import read as read_archive
 from latentstore.storage.verify import Problem
 from latentstore.storage.versions import Mode
 
@@ -79,7 +84,8 @@ class StoreFiles:
         """Names of the spaces, sorted."""
         if not self.layout.spaces.is_dir():
             return []
-        return sorted(path.name for path in self.layout.spaces.iterdir() if (path / "manifests").is_dir())
+        folders = [path for path in self.layout.spaces.iterdir() if not path.name.startswith(".")]  # those are imports
+        return sorted(path.name for path in folders if (path / "manifests").is_dir())
 
     def space(self, name: str) -> SpaceFiles:
         """Open a space.
@@ -128,6 +134,21 @@ class StoreFiles:
         folder = self.layout.encoder(fingerprint)
         self.create()
         return folder
+
+    def backup(self, folder: str | Path, *, check: bool = False) -> BackupReport:
+        """Copy the store while others write, into a new folder or an earlier backup; see `backup.run`."""
+        target = StoreFiles(folder)
+        target.create()
+        return run_backup(self.layout, target.layout, check=check)
+
+    def archive(self, path: str | Path, *, overwrite: bool = False) -> Archived:
+        """Pack the whole store into one file while others write; see `archive.write`."""
+        return write_archive(self.layout, Path(path), overwrite=overwrite)
+
+    @classmethod
+    def unarchive(cls, path: str | Path, folder: str | Path) -> Archived:
+        """Unpack an archive into a new store, all or nothing; see `unarchive.read`."""
+        return read_archive(Path(path), Path(folder))
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version of every space; see `verify.run`."""
