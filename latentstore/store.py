@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latentstore.encoders import Encoder
-    from latentstore.storage import Problem
+    from latentstore.storage import Archived, BackupReport, Problem, RepairReport
 
 
 def open_store(path: str | Path, mode: Literal["rw", "r"] = "rw") -> LatentStore:
@@ -31,6 +31,28 @@ def open_store(path: str | Path, mode: Literal["rw", "r"] = "rw") -> LatentStore
         FormatTooNew: A newer release wrote it.
     """
     return LatentStore(StoreFiles(Path(path), mode))
+
+
+def import_store(archive: str | Path, folder: str | Path) -> LatentStore:
+    """Unpack what `LatentStore.export` made into a new store, all or nothing; every checksum is verified first.
+
+    Raises:
+        AlreadyExists: The folder holds something.
+        InputError, ChecksumMismatch: The file is no archive of a store, forged or damaged.
+    """
+    StoreFiles.unarchive(archive, folder)
+    return open_store(folder)
+
+
+def repair_store(path: str | Path) -> RepairReport:
+    """As `LatentStore.repair`, also for a store that does not open because store.json is damaged."""
+    from latentstore.storage.layout import StoreLayout
+    from latentstore.storage.repair import mend_store_mark
+
+    mended = list(mend_store_mark(StoreLayout(Path(path))))
+    report = LatentStore(StoreFiles(path)).repair()
+    report.mended[:0] = mended
+    return report
 
 
 class LatentStore:
@@ -144,8 +166,44 @@ class LatentStore:
         return run_sql(query, _Newest(self))
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
-        """Check every file of every version of every space; an empty list is a sound store."""
-        return self.files.verify(deep=deep)
+        """Check every file of every version of every space, and the encoders; an empty list is a sound store."""
+        from latentstore import upkeep
+
+        return upkeep.verify(self.files, deep=deep)
+
+    def repair(self) -> RepairReport:
+        """Rebuild what is damaged and can be rebuilt: index, concepts, maps, raw vectors, id tables, marks.
+
+        Committed rows, deletes and manifests are never touched.
+
+        Returns:
+            What was mended, and what only a backup has, each with its remedy.
+        """
+        from latentstore import upkeep
+
+        return upkeep.repair(self.files, self.space)
+
+    def backup(self, folder: str | Path, *, check: bool = False) -> BackupReport:
+        """Copy the store while others write; only what is new, if the folder is an earlier backup.
+
+        Args:
+            folder: New, empty, or an earlier backup. It is a store itself.
+            check: Also read what is there and replace what is damaged.
+
+        Raises:
+            AlreadyExists: The folder is another store.
+            ChecksumMismatch: A file of this store is damaged.
+        """
+        return self.files.backup(folder, check=check)
+
+    def export(self, path: str | Path, *, overwrite: bool = False) -> Archived:
+        """Pack every version, tag and encoder into one file; `import_store` unpacks it.
+
+        Raises:
+            AlreadyExists: The file is there.
+            ChecksumMismatch: A file of this store is damaged.
+        """
+        return self.files.archive(path, overwrite=overwrite)
 
 
 class _Newest(Mapping[str, EmbeddingSpace]):

@@ -4,6 +4,7 @@ from latentstore.storage.archive import Archived
 from latentstore.storage.backup import BackupReport
 from latentstore.storage.diff import Diff
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest, SegmentRecord
+from latentstore.storage.repair import Mended, RepairReport
 from latentstore.storage.segments import Segment
 from latentstore.storage.snapshot import Snapshot
 from latentstore.storage.space_files import SpaceFiles
@@ -21,7 +22,9 @@ __all__ = [
     "FileRecord",
     "Json",
     "Manifest",
+    "Mended",
     "Problem",
+    "RepairReport",
     "Segment",
     "SegmentRecord",
     "Snapshot",

@@ -1,0 +1,1 @@
+"""Rows in and out of a space: files of other tools."""
