@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentstore.errors import SpaceMismatch
+from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 from latentstore.types import check_metric
@@ -124,6 +124,51 @@ class LatentStore:
             )
         files = self.files.create_space(name, dim=dim, metric=check_metric(metric), encoder=encoder, source=source)
         return EmbeddingSpace(files, load_encoder=self.encoder)
+
+    def import_space(
+        self,
+        name: str,
+        path: str | Path,
+        format: str | None = None,  # noqa: A002 (what users call it)
+        *,
+        metric: str | None = None,
+        keep_encoder: bool = True,
+        id_column: str = "id",
+        vector_column: str = "vector",
+    ) -> EmbeddingSpace:
+        """Make a new space of a file or folder that may be larger than memory; it appears whole or not at all.
+
+        Args:
+            name: Of the space.
+            path: What `EmbeddingSpace.export` wrote, or a Parquet file or Delta table of others.
+            format: "parquet", "numpy", "faiss" or "delta"; None looks at the file.
+            metric: l2, cosine or ip; None: what the file says, else l2.
+            keep_encoder: False takes latents as ready vectors where this store lacks their encoder.
+            id_column: The file's column of ids, text.
+            vector_column: The file's column of vectors.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            UnknownEncoder: The latents' encoder is not in this store.
+            InputError: A file that cannot be read as rows.
+        """
+        from latentstore.exchange import import_rows, open_source
+
+        source = open_source(path, format, id_column=id_column, vector_column=vector_column)
+        about = source.about
+        if source.dim is None:
+            raise InputError(f"{path} does not say how wide its vectors are; store them as lists of a fixed size")
+        encoder = about.get("encoder") if keep_encoder else None
+        if encoder is not None and encoder not in self.encoders:
+            raise UnknownEncoder(
+                f"{path} holds latents of encoder {encoder}, which {self.path} lacks; add_encoder it first, or import "
+                "with keep_encoder=False as ready vectors"
+            )
+        chosen = check_metric(metric or about.get("metric") or "l2")
+        shape: dict[str, Any] = {"dim": source.dim, "metric": chosen, "encoder": encoder, "source": about.get("source")}
+        with self.files.new_space(name, **shape) as files:
+            import_rows(files, source, encoder=encoder)
+        return self.space(name)
 
     def encoder(self, fingerprint: str) -> Encoder:
         """Load an encoder; kept in memory afterwards.

@@ -12,9 +12,13 @@ from latentstore.space.status import Status, status
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
     import pyarrow as pa
     from jaxtyping import Float32, Int64
 
+    from latentstore.exchange import Exported
+    from latentstore.exchange.outgoing import Pictures
     from latentstore.storage import Diff, Manifest, Snapshot, SpaceFiles
     from latentstore.types import Array, Metric, Neighbours
 
@@ -243,3 +247,72 @@ class VectorSpace:
         """
         rows.check_writable(self)
         return self._written(self.files.restore(version))
+
+    # Exchange
+
+    def export(
+        self,
+        path: str | FilePath,
+        format: str | None = None,  # noqa: A002 (what users call it)
+        *,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the snapshot's live rows to a file or folder that appears whole.
+
+        Args:
+            path: Where.
+            format: "parquet" (one file; the default for a name in .parquet), "numpy", "faiss", "delta" (needs the extra
+                `delta`) or "projector" (TensorBoard): folders.
+            where: Only rows that satisfy this predicate.
+            columns: Metadata columns, all unless named.
+            overwrite: Replace what is there.
+
+        Raises:
+            AlreadyExists: Something is there.
+            ConfigInvalid: Unknown format or column.
+        """
+        from latentstore.exchange import Outgoing, export
+
+        chosen = self.columns if columns is None else tuple(columns)
+        self.check_columns(chosen)
+        wanted = self.snapshot.live_rows() if where is None else self.matching(where)
+        pictures = self._pictures(wanted) if format == "projector" else None
+        return export(Outgoing(self.snapshot, wanted, chosen, pictures), path, format, overwrite=overwrite)
+
+    def import_rows(
+        self,
+        path: str | FilePath,
+        format: str | None = None,  # noqa: A002 (what users call it)
+        *,
+        replace: bool = False,
+        id_column: str = "id",
+        vector_column: str = "vector",
+    ) -> int:
+        """Append the rows of a file or folder that may be larger than memory, all or none; returns the version.
+
+        Args:
+            path: What `export` wrote, or a Parquet file or Delta table of others.
+            format: "parquet", "numpy", "faiss" or "delta"; None looks at the file.
+            replace: Replace rows whose id exists; else they are refused.
+            id_column: The file's column of ids, text.
+            vector_column: The file's column of vectors.
+
+        Raises:
+            AlreadyExists: An id is taken.
+            SpaceMismatch: The file holds latents of another encoder.
+            InputError: A file that does not fit; nothing of it is visible.
+        """
+        from latentstore.exchange import import_rows, open_source
+
+        rows.check_writable(self)
+        source = open_source(path, format, id_column=id_column, vector_column=vector_column)
+        encoder = source.about.get("encoder")
+        return self._written(import_rows(self.files, source, replace=replace, encoder=encoder))
+
+    def _pictures(self, wanted: Int64[Array, " n"]) -> Pictures | None:
+        """What gives the items of rows as pictures, None when nothing does."""
+        from latentstore.exchange.pictures import of_dataset
+
+        return of_dataset(self.snapshot, wanted)

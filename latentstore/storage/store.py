@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
-from latentstore.errors import ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
+from latentstore.errors import AlreadyExists, ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
 from latentstore.storage import files
 from latentstore.storage.archive import Archived
 from latentstore.storage.archive import write as write_archive
 from latentstore.storage.backup import BackupReport
 from latentstore.storage.backup import run as run_backup
-from latentstore.storage.layout import FORMAT, StoreLayout
+from latentstore.storage.layout import FORMAT, IMPORT, StoreLayout
 from latentstore.storage.manifest import Json, check_format, parse_json
 from latentstore.storage.space_files import SpaceFiles
 from latentstore.storage.unarchive import read as read_archive
@@ -117,6 +122,43 @@ class StoreFiles:
         folder = self.layout.space(name)
         self.create()
         return SpaceFiles.create(folder, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
+
+    @contextmanager
+    def new_space(
+        self,
+        name: str,
+        *,
+        dim: int,
+        metric: str,
+        encoder: str | None = None,
+        source: dict[str, Json] | None = None,
+    ) -> Iterator[SpaceFiles]:
+        """Create a space out of sight; it appears, filled, when the block ends well, and never otherwise.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            ConfigInvalid: A name, width or metric that no space can have.
+        """
+        folder = self.layout.space(name)
+        self.create()
+        taken = f"space {name!r} exists in {self.folder}; choose another name"
+        if folder.exists():
+            raise AlreadyExists(taken)
+        hidden = folder.with_name(f"{IMPORT}{uuid4().hex}")
+        try:
+            space = SpaceFiles.create(hidden, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
+            with files.locked(space.layout.lock, shared=True):  # tells repair that we live
+                yield space
+                with files.storing(folder):
+                    try:
+                        os.rename(hidden, folder)  # noqa: PTH104 (Path.rename would do the same)
+                    except OSError as error:
+                        if folder.exists():
+                            raise AlreadyExists(taken) from error
+                        raise
+                    files.sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
 
     def encoders(self) -> list[str]:
         """Fingerprints of the encoders, sorted."""

@@ -81,11 +81,11 @@ def run(log: Log, *, deep: bool) -> list[Problem]:
                 segments.add(key)
                 problems += _segment(log.layout, manifest, segment, deep=deep and segment.uuid not in segments)
                 segments.add(segment.uuid)
-    problems = [_of_manifest(log, one, *blamed[one]) if blamed.get(one, ("",))[0] in sound else one for one in problems]
+    problems = [_of_manifest(log, *blamed[one]) if blamed.get(one, ("",))[0] in sound else one for one in problems]
     return [*_with_way_back(log, problems), *_tags(log), *_marks(log), *_staged(log)]
 
 
-def _of_manifest(log: Log, problem: Problem, name: str, version: int) -> Problem:
+def _of_manifest(log: Log, name: str, version: int) -> Problem:
     """Two manifests say different things of one file, and it is as the other says: then this manifest is damaged."""
     what = f"says of {name} what other versions do not, and they are right"
     return Problem(log.layout.manifest(version), what, _RESTORE)

@@ -100,8 +100,7 @@ class SegmentWriter:
 
     def _flat_columns(self, *, repeating: bool = False) -> list[str]:
         """Parquet paths of all columns but the vector; or only those whose values may well repeat."""
-        flat = [(one.name, one.type, "") for one in self._schema if one.name != "vector"]
-        flat = [(n, t.value_type, ".list.element") if pa.types.is_list(t) else (n, t, "") for n, t, _ in flat]
+        flat = [(one.name, *_leaf(one.type)) for one in self._schema if one.name != "vector"]
         # A dictionary of ids or measured numbers costs twice the time and saves nothing.
         rare = {name for name, kind, _ in flat if name in ("row", "id") or pa.types.is_floating(kind)}
         return [name + path for name, _, path in flat if not repeating or name not in rare]
@@ -168,6 +167,14 @@ class SegmentWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.abandon()
+
+
+def _leaf(kind: pa.DataType) -> tuple[pa.DataType, str]:
+    """Type of what a column holds in the end, and the Parquet path to it: lists may hold lists."""
+    path = ""
+    while pa.types.is_list(kind):
+        kind, path = kind.value_type, f"{path}.list.element"
+    return kind, path
 
 
 def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileRecord:
