@@ -13,10 +13,14 @@ from latentstore.space.status import Status, status
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32
+    from pathlib import Path as FilePath
 
+    from jaxtyping import Float32, Int64
+
+    from latentstore.exchange import Exported
+    from latentstore.exchange.outgoing import Pictures
     from latentstore.space.search import Searcher
-    from latentstore.storage import Manifest
+    from latentstore.storage import Diff, Manifest
     from latentstore.types import Array, Neighbours
 
 
@@ -128,3 +132,89 @@ class VectorSpace(RowSpace):
         """Merge segments and drop dead rows; returns the version."""
         rows.check_writable(self)
         return self._written(self.files.compact())
+
+    def diff(self, old: int | str, new: int | str | None = None) -> Diff:
+        """What was added, deleted and changed from a version or tag to another (None: this snapshot's).
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        return self.files.diff(old, self.version if new is None else new)
+
+    def restore(self, version: int | str) -> int:
+        """Make the contents of an old version or tag the newest; returns the new version. Nothing is lost by it.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        rows.check_writable(self)
+        return self._written(self.files.restore(version))
+
+    # Exchange
+
+    def export(
+        self,
+        path: str | FilePath,
+        format: str | None = None,  # noqa: A002 (what users call it)
+        *,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the snapshot's live rows to a file or folder that appears whole.
+
+        Args:
+            path: Where.
+            format: "parquet" (one file; the default for a name in .parquet), "numpy", "faiss", "delta" (needs the extra
+                `delta`) or "projector" (TensorBoard): folders.
+            where: Only rows that satisfy this predicate.
+            columns: Metadata columns, all unless named.
+            overwrite: Replace what is there.
+
+        Raises:
+            AlreadyExists: Something is there.
+            ConfigInvalid: Unknown format or column.
+        """
+        from latentstore.exchange import Outgoing, export
+
+        chosen = self.columns if columns is None else tuple(columns)
+        self.check_columns(chosen)
+        wanted = self.snapshot.live_rows() if where is None else self.matching(where)
+        pictures = self._pictures(wanted) if format == "projector" else None
+        return export(Outgoing(self.snapshot, wanted, chosen, pictures), path, format, overwrite=overwrite)
+
+    def import_rows(
+        self,
+        path: str | FilePath,
+        format: str | None = None,  # noqa: A002 (what users call it)
+        *,
+        replace: bool = False,
+        id_column: str = "id",
+        vector_column: str = "vector",
+    ) -> int:
+        """Append the rows of a file or folder that may be larger than memory, all or none; returns the version.
+
+        Args:
+            path: What `export` wrote, or a Parquet file or Delta table of others.
+            format: "parquet", "numpy", "faiss" or "delta"; None looks at the file.
+            replace: Replace rows whose id exists; else they are refused.
+            id_column: The file's column of ids, text.
+            vector_column: The file's column of vectors.
+
+        Raises:
+            AlreadyExists: An id is taken.
+            SpaceMismatch: The file holds latents of another encoder.
+            InputError: A file that does not fit; nothing of it is visible.
+        """
+        from latentstore.exchange import import_rows, open_source
+
+        rows.check_writable(self)
+        source = open_source(path, format, id_column=id_column, vector_column=vector_column)
+        encoder = source.about.get("encoder")
+        return self._written(import_rows(self.files, source, replace=replace, encoder=encoder))
+
+    def _pictures(self, wanted: Int64[Array, " n"]) -> Pictures | None:
+        """What gives the items of rows as pictures, None when nothing does."""
+        from latentstore.exchange.pictures import of_dataset
+
+        return of_dataset(self.snapshot, wanted)

@@ -137,7 +137,7 @@ def _fit(name: str, column: pa.ChunkedArray, known: pa.DataType | None) -> pa.Ch
     target = storable(column.type, name)
     if known is not None and not pa.types.is_null(known):
         target = known
-    if column.type == target:
+    if str(column.type) == str(target):  # Arrow calls lists equal whose items have other names, as Parquet gives them
         return column
     if not _compatible(column.type, target):
         raise InputError(

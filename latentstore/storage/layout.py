@@ -14,6 +14,8 @@ FORMAT = 2  # of store.json and of manifests; a greater number is refused with F
 DATA_FOLDERS = ("segments", "deletes", "index", "concepts", "maps")
 FOLDERS = (*DATA_FOLDERS, "manifests", "tags", "staging")
 
+IMPORT = ".import-"  # prefix of the hidden folder a space is built in before it appears
+
 _SPACE = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _FINGERPRINT = re.compile(r"[A-Za-z0-9_-]{1,128}")

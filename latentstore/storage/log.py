@@ -33,12 +33,12 @@ class Log:
     def newest(self) -> int | None:
         """The newest version, or None when there is none."""
         for _ in range(_LOOKS):
-            floor = _number(self.layout.floor)
+            floor = read_number(self.layout.floor)
             if floor is None or not self.exists(floor):
                 break
-            start = max(floor, _number(self.layout.hint) or 0)
+            start = max(floor, read_number(self.layout.hint) or 0)
             found = self._gallop(start if self.exists(start) else floor)
-            if _number(self.layout.floor) == floor:
+            if read_number(self.layout.floor) == floor:
                 return found
         return max(self.listed(), default=None)
 
@@ -114,7 +114,7 @@ class Log:
                 )
                 (temporary,) = written
                 with files.locked(layout.lock, shared=True):
-                    if (_number(layout.floor) or 0) > manifest.version:
+                    if (read_number(layout.floor) or 0) > manifest.version:
                         return False
                     if requires is not None:
                         self.read(requires)
@@ -145,7 +145,7 @@ class Log:
             files.replace(self.layout.hint, str(version).encode(), durable=False)
 
 
-def _number(path: Path) -> int | None:
+def read_number(path: Path) -> int | None:
     """The positive number a file holds, or None when it is missing or damaged."""
     try:
         text = path.read_bytes()

@@ -107,8 +107,7 @@ class SegmentWriter:
 
     def _flat_columns(self, *, repeating: bool = False) -> list[str]:
         """Parquet paths of all columns but the vector; or only those whose values may well repeat."""
-        flat = [(one.name, one.type, "") for one in self._schema if one.name != "vector"]
-        flat = [(n, t.value_type, ".list.element") if pa.types.is_list(t) else (n, t, "") for n, t, _ in flat]
+        flat = [(one.name, *_leaf(one.type)) for one in self._schema if one.name != "vector"]
         # A dictionary of ids or measured numbers costs twice the time and saves nothing.
         rare = {name for name, kind, _ in flat if name in ("row", "id") or pa.types.is_floating(kind)}
         return [name + path for name, _, path in flat if not repeating or name not in rare]
@@ -190,6 +189,14 @@ def _compressible(vectors: Float32[Array, "n d"]) -> bool:
     sample = np.ascontiguousarray(vectors[:: max(1, len(vectors) // SAMPLE_ROWS)][:SAMPLE_ROWS], dtype="<f4")
     split = np.ascontiguousarray(sample.reshape(-1, 1).view(np.uint8).T)  # as BYTE_STREAM_SPLIT has it
     return len(pa.Codec("lz4_raw").compress(split)) < WORTHWHILE * split.nbytes
+
+
+def _leaf(kind: pa.DataType) -> tuple[pa.DataType, str]:
+    """Type of what a column holds in the end, and the Parquet path to it: lists may hold lists."""
+    path = ""
+    while pa.types.is_list(kind):
+        kind, path = kind.value_type, f"{path}.list.element"
+    return kind, path
 
 
 def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileRecord:

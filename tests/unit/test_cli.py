@@ -21,7 +21,7 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import main, pipeline, queries, rows, upkeep
+from latentstore.cli import main, pipeline, queries, rows, transfer, upkeep
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
-assert pipeline and queries and rows and upkeep  # imported because they register the commands
+assert pipeline and queries and rows and transfer and upkeep  # imported because they register the commands
 
 
 @pytest.fixture(scope="module")
