@@ -19,12 +19,24 @@ def render(results: Results) -> str:
     """All tables of a run."""
     machine = results["machine"]
     lines = [f"`python -m tests.bench {results['command']}`", ""]
-    where = f"{machine['processor']}, {machine['cores']} cores, of which a system has the use of what `--cores` says"
-    lines += [f"{where}; Python {machine['python']}.", ""]
+    used = f"{machine['used']} of {machine['cores']} cores"
+    lines += [f"{machine['processor']}, {used} for the system measured; Python {machine['python']}.", ""]
     if results["missing"]:
         lines += [f"Not installed, left out: {', '.join(results['missing'])}.", ""]
     for one in results["workloads"].values():
-        lines += [f"## {one['title']}", "", *_main_table(one), "", *_filter_table(one), "", *_notes(one), ""]
+        loads = " to ".join(f"{load:.1f}" for load in one["load"])
+        lines += [
+            f"## {one['title']}",
+            "",
+            f"Load of the machine from beginning to end: {loads}.",
+            "",
+            *_main_table(one),
+            "",
+            *_filter_table(one),
+            "",
+            *_notes(one),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -33,6 +45,7 @@ def _main_table(one: Results) -> list[str]:
     columns = {
         "recall": lambda r: _number(r.get("recall"), 3),
         "single p50 ms": lambda r: _number(r.get("single_ms")),
+        "its CPU ms": lambda r: _number(r.get("single_cpu_ms")),
         "batch /s": lambda r: _number(r.get("batch_s")),
         "ingest rows/s": lambda r: _number(r.get("ingest_rows_s")),
         "build s": lambda r: _number(r.get("build_s")),

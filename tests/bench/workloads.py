@@ -170,7 +170,7 @@ def _synthetic(rows: int, extra: int) -> Parts:
     points = np.empty((total, dim), np.float32)
     for start in range(0, total, 1 << 16):
         part = slice(start, start + (1 << 16))
-        drawn = centres[member[part]] + 0.7 * generator.standard_normal((len(member[part]), dim), np.float32)
+        drawn = centres[member[part]] + generator.standard_normal((len(member[part]), dim), np.float32)
         points[part] = (drawn * axes) @ turn
     queries, later, stored = np.split(points, [QUERIES, QUERIES + extra])
     return stored, later, queries, [f"cluster {one}" for one in np.roll(member, -QUERIES)[: rows + extra]]
