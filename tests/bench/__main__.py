@@ -64,7 +64,7 @@ class Bench:
         self.out = given.out.resolve()
         self.cores = sorted(os.sched_getaffinity(0))[-given.cores :]
         self.results: dict[str, Any] = {
-            "command": " ".join(sys.argv[1:]),
+            "command": " ".join("DIR" if word == str(given.out) else word for word in sys.argv[1:]),
             "machine": machine(given.cores),
             "workloads": {},
         }

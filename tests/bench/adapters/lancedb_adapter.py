@@ -9,10 +9,12 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
+from lancedb.index import BTree, HnswSq, IvfPq
 
 from tests.bench.adapters.base import Filter, Place, Rows, Setting, padded
 
 TABLE = "bench"
+WAIT = timedelta(hours=1)
 
 
 class _Lance:
@@ -51,7 +53,7 @@ class _Lance:
     def build(self) -> str:
         described = self._build_vectors()
         for column in ("bucket", "region", "id"):
-            self.table.create_scalar_index(column)
+            self.table.create_index(column, config=BTree(), wait_timeout=WAIT)
         return described
 
     def _build_vectors(self) -> str:
@@ -85,8 +87,8 @@ class LanceHnsw(_Lance):
     name = "lancedb-hnsw"
 
     def _build_vectors(self) -> str:
-        options = {"index_type": "IVF_HNSW_SQ", "num_partitions": 1, "wait_timeout": timedelta(hours=1)}
-        self.table.create_index(self.place.metric, **options)
+        config = HnswSq(distance_type=self.place.metric, num_partitions=1)
+        self.table.create_index("vector", config=config, wait_timeout=WAIT)
         return "IVF_HNSW_SQ, 1 partition"
 
     def settings(self, target: float) -> list[Setting]:
@@ -103,8 +105,8 @@ class LancePq(_Lance):
         lists = max(1, int(math.sqrt(self.place.rows)))
         dim = self.place.dim
         codes = next(c for c in (dim // 8, dim // 7, dim // 5, dim // 2) if c and dim % c == 0)
-        options = {"num_partitions": lists, "num_sub_vectors": codes, "wait_timeout": timedelta(hours=1)}
-        self.table.create_index(self.place.metric, index_type="IVF_PQ", **options)
+        config = IvfPq(distance_type=self.place.metric, num_partitions=lists, num_sub_vectors=codes)
+        self.table.create_index("vector", config=config, wait_timeout=WAIT)
         return f"IVF_PQ, {lists} partitions, {codes} codes"
 
     def settings(self, target: float) -> list[Setting]:
