@@ -2,7 +2,7 @@
 
 One command: `python -m tests.bench --out DIR` (hours, most of them the peers'), `--quick` for minutes. Needs
 `pip install -e '.[bench]'`; a peer that is not installed is named and left out. Each system runs in a process of its
-own, on one core, with a time bound. Writes report.md, results.json and plots into DIR.
+own, on one core, with a time bound. Writes report.md, summary.md, results.json and plots into DIR.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ FEWEST = 5_000  # with fewer a filter of 0.1 % may leave none
 QUIET = {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line; of this process unless words are given."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--bound", type=float, help="seconds one system may take for reads, and again for writes")
     parser.add_argument("--appends", type=int, help="how many times 100 rows are appended")
     parser.add_argument("--cores", type=int, default=1, help="cores a system may use")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     given.bound = given.bound or (120 if given.quick else 1_800)
     given.appends = given.appends or (30 if given.quick else 300)
     given.sizes = (QUICK if given.quick else workloads.SIZES) | {
@@ -149,7 +149,7 @@ class Bench:
     def save(self) -> None:
         """Write what there is."""
         (self.out / "results.json").write_text(json.dumps(self.results, indent=1))
-        write_report(self.results, self.out / "report.md")
+        write_report(self.results, self.out)
         draw(self.results, self.out)
 
 

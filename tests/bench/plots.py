@@ -39,7 +39,8 @@ def _recall(axis: Any, one: Results) -> None:
         frontier = [p for i, p in enumerate(curve) if all(q["single_ms"] >= p["single_ms"] for q in curve[i:])]
         axis.plot([p["recall"] for p in frontier], [p["single_ms"] for p in frontier], color=COLOURS[name])
     axis.axvline(one["target"], color="grey", linestyle=":", linewidth=1)
-    axis.set(xlabel="recall@10", ylabel="single query, median ms", yscale="log", xlim=(0.5, 1.005))
+    axis.set(xlabel="recall@10", ylabel="single query, median ms", yscale="log", xlim=(0.8, 1.003))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.grid(True, which="both", alpha=0.2)
     axis.legend(fontsize=8)
 

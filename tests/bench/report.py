@@ -10,9 +10,45 @@ from tests.bench.workloads import FILTERS
 Results = dict[str, Any]
 
 
-def write_report(results: Results, path: Path) -> None:
-    """Write report.md."""
-    path.write_text(render(results))
+def write_report(results: Results, folder: Path) -> None:
+    """Write report.md (everything) and summary.md (one table per workload, as README has them)."""
+    (folder / "report.md").write_text(render(results))
+    (folder / "summary.md").write_text(summary(results))
+
+
+def summary(results: Results) -> str:
+    """One table per workload: what decides between systems, each cell as measured."""
+    lines: list[str] = []
+    for one in results["workloads"].values():
+        lines += [f"**{one['title']}**", "", *_summary_table(one), "", *_ended(one)]
+    return "\n".join(lines)
+
+
+def _summary_table(one: Results) -> list[str]:
+    def filtered(key: str, digits: int | None = None) -> Any:
+        def text(result: Results) -> str:
+            found = result.get("filters", {})
+            return " / ".join(_number(found[name][key], digits) for name in FILTERS if name in found) or "–"
+
+        return text
+
+    columns = {
+        "recall": lambda r: _number(r.get("recall"), 3),
+        "single ms": lambda r: _number(r.get("single_ms")),
+        "batch /s": lambda r: _number(r.get("batch_s")),
+        "filtered ms": filtered("used_ms"),
+        "its recall": filtered("recall", 2),
+        "ingest rows/s": lambda r: _number(r.get("ingest_rows_s")),
+        "build s": lambda r: _number(r.get("build_s")),
+        "append ms": lambda r: _number(r.get("append_last_ms")),
+        "cold s": lambda r: _number(r.get("cold_s")),
+    }
+    return _table("", columns, one["systems"])
+
+
+def _ended(one: Results) -> list[str]:
+    ended = [f"{name} was {found['ended']}" for name, found in one["systems"].items() if "ended" in found]
+    return ["; ".join(ended) + ".", ""] if ended else []
 
 
 def render(results: Results) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from tests.bench import workloads
+from tests.bench.__main__ import arguments
 from tests.bench.adapters import SYSTEMS, Place, installed, make
 from tests.bench.adapters.base import Filter, Rows
 from tests.bench.report import render
@@ -107,6 +111,17 @@ def test_workload_survives_being_saved(tmp_path):
     assert limits.keys() == {"everything", *workloads.FILTERS}
     shares = [len(made.matching(of(0))) / 5_000 for of in workloads.FILTERS.values()]
     assert shares == pytest.approx([0.1, 0.01, 0.001, 0.01], rel=0.01)
+
+
+def test_the_command_in_the_readme_is_one():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Beside others", 1)[1].split("\n## ", 1)[0]
+    commands = re.findall(r"python -m tests\.bench (.*)", section)
+    assert commands
+    for command in commands:
+        given = arguments(command.strip("`. ").split())
+        assert given.out
+        assert set(given.systems) == set(SYSTEMS)
 
 
 def test_report_shows_a_system_that_was_stopped():
