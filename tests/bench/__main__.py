@@ -130,7 +130,7 @@ class Bench:
                 command,
                 stdout=sink,
                 stderr=sink,
-                env=os.environ | QUIET,
+                env=environment(),
                 start_new_session=True,
                 preexec_fn=lambda: os.sched_setaffinity(0, self.cores),
             )
@@ -158,6 +158,12 @@ def machine(used: int) -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
     return {"processor": model, "cores": os.cpu_count(), "used": used, "python": sys.version.split()[0]}
+
+
+def environment() -> dict[str, str]:
+    """That of this process; bytecode is kept, or a checkout would be compiled at each cold open and a package not."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | QUIET
 
 
 def read(path: Path) -> dict[str, Any]:
