@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from latentstore.space.concepts import Concepts
     from latentstore.space.density import Samples
     from latentstore.space.paths import Path
+    from latentstore.space.search import Searcher
     from latentstore.storage import Snapshot, SpaceFiles
     from latentstore.types import Array
 
@@ -42,8 +43,8 @@ class EmbeddingSpace(VectorSpace):
         self._load_encoder = load_encoder
         super().__init__(files, at=at)
 
-    def _viewed(self, snapshot: Snapshot) -> View:
-        return View(self, snapshot)
+    def _viewed(self, snapshot: Snapshot, previous: Searcher | None) -> View:
+        return View(self, snapshot, previous)
 
     def _queries(self, query: Any) -> tuple[Float32[Array, "m d"], bool]:
         return as_queries(self, query)

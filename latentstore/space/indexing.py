@@ -36,12 +36,14 @@ class IndexPart:
         rows: Row numbers, ascending, int64 (n,).
         covers: Every row below this number is in the index, or was dead when it was built.
         alive: Which of `rows` are not deleted, None when all.
+        record: What the manifest says of it.
     """
 
     index: ApproximateIndex
     rows: Int64[Array, " n"]
     covers: int
     alive: Mask | None
+    record: ArtefactRecord
 
 
 def build_index(
@@ -137,8 +139,12 @@ def current_index(snapshot: Snapshot) -> ArtefactRecord | None:
     return record if record and record.version >= snapshot.manifest.revived_version else None
 
 
-def open_index(snapshot: Snapshot) -> IndexPart | None:
+def open_index(snapshot: Snapshot, earlier: IndexPart | None = None) -> IndexPart | None:
     """Open a snapshot's index, its checksum verified before FAISS parses it; None when there is none.
+
+    Args:
+        snapshot: Whose.
+        earlier: An index that is open already; used again if it is this one.
 
     Raises:
         ChecksumMismatch: The file is not the one that was written.
@@ -146,9 +152,10 @@ def open_index(snapshot: Snapshot) -> IndexPart | None:
     record = current_index(snapshot)
     if record is None or record.kind == "flat":
         return None
-    index, rows = _open(snapshot, record)
+    same = earlier is not None and earlier.record == record
+    index, rows = (earlier.index, earlier.rows) if earlier is not None and same else _open(snapshot, record)
     covers = int(record.properties["next_row"])
-    return IndexPart(index, rows, covers, _alive(snapshot, rows, covers))
+    return IndexPart(index, rows, covers, _alive(snapshot, rows, covers), record)
 
 
 def _open(snapshot: Snapshot, record: ArtefactRecord) -> tuple[ApproximateIndex, Int64[Array, " n"]]:

@@ -31,11 +31,11 @@ class RowSpace:
     def __init__(self, files: SpaceFiles, *, at: int | str | None = None) -> None:
         self.files = files
         self.at = at
-        self._view = self._viewed(files.snapshot(None if at is None else files.resolve(at)))
+        self._view = self._viewed(files.snapshot(None if at is None else files.resolve(at)), None)
 
-    def _viewed(self, snapshot: Snapshot) -> Searcher:
+    def _viewed(self, snapshot: Snapshot, previous: Searcher | None) -> Searcher:
         """What reads of a snapshot need; replaced as a whole, so that no read sees two versions."""
-        return Searcher(snapshot)
+        return Searcher(snapshot, previous)
 
     # What it is
 
@@ -89,7 +89,7 @@ class RowSpace:
     def refresh(self) -> Self:
         """Move on to the newest version (a no-op for a space opened with `at`); returns itself."""
         if self.at is None and self.files.newest_version() != self.version:
-            self._view = self._viewed(self.files.snapshot())
+            self._view = self._viewed(self.files.snapshot(), self._view)
         return self
 
     def _written(self, manifest: Manifest | None) -> int:

@@ -24,16 +24,25 @@ GATHER = 16_384  # matching rows gathered at a time, where they are too many to 
 
 
 class Searcher:
-    """Searches one snapshot; safe from several threads."""
+    """Searches one snapshot; safe from several threads.
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    Args:
+        snapshot: What is searched.
+        previous: Of an earlier snapshot of the space, whose index is used again if it is still the same.
+    """
+
+    def __init__(self, snapshot: Snapshot, previous: Searcher | None = None) -> None:
         self.snapshot = snapshot
         self._sets = RowSets(snapshot)
+        # Known before it is opened here: a search after every append must not read the whole index every time.
+        self._earlier: IndexPart | None = None if previous is None else previous.__dict__.get("part", previous._earlier)
 
     @cached_property
     def part(self) -> IndexPart | None:
-        """The snapshot's index, opened on first use; None when it has none."""
-        return open_index(self.snapshot)
+        """The snapshot's index, opened on first use unless an earlier snapshot had it open; None when it has none."""
+        part = open_index(self.snapshot, self._earlier)
+        self._earlier = None
+        return part
 
     @cached_property
     def unindexed(self) -> int:
