@@ -79,6 +79,12 @@ class Model(RuleBasedStateMachine):
             self._put(names, vectors, [{}] * BULK)
             self._remember()
             self.space.build_index("ivf")
+            self._remember()
+        vectors = self.rng.standard_normal((8, D)).astype(np.float32)
+        first: list[Row] = [{"n": i, "label": "ab"[i % 2]} for i in range(8)]
+        self.pending.update({"n": "int64", "label": "string"})
+        self.space.add(NAMES[:8], vectors, pa.Table.from_pylist(first))
+        self._put(NAMES[:8], vectors, first)
 
     def _opened(self, at: int | str | None = None) -> VectorSpace:
         return VectorSpace(SpaceFiles(self.folder / "s"), at=at)
@@ -120,6 +126,13 @@ class Model(RuleBasedStateMachine):
         """Types of columns that come with an add."""
         return self.__dict__.setdefault("_pending", {})
 
+    def _some(self, data: st.DataObject) -> list[str]:
+        """Ids that are mostly there."""
+        there = [one for one in self.rows if not one.startswith("bulk")] + [one for one in self.rows if one == "bulk7"]
+        if there and data.draw(st.integers(0, 7)):
+            return data.draw(st.lists(st.sampled_from(sorted(there)), min_size=1, max_size=4, unique=True))
+        return data.draw(IDS)
+
     # Rows
 
     @rule(data=st.data(), ids=IDS, replace=st.booleans(), as_table=st.booleans())
@@ -138,8 +151,9 @@ class Model(RuleBasedStateMachine):
         (writer.upsert if replace else writer.add)(*given)
         self._put(ids, vectors, metadata)
 
-    @rule(data=st.data(), ids=IDS)
-    def delete(self, data: st.DataObject, ids: list[str]) -> None:
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        ids = self._some(data)
         if set(ids) <= self.rows.keys():
             self._writer(data).delete(ids)
             for one in ids:
@@ -158,10 +172,11 @@ class Model(RuleBasedStateMachine):
         for one in [one for one, row in self.rows.items() if holds(row)]:
             del self.rows[one], self.vectors[one]
 
-    @rule(data=st.data(), ids=IDS, per_row=st.booleans())
-    def update(self, data: st.DataObject, ids: list[str], per_row: bool) -> None:
+    @rule(data=st.data(), per_row=st.booleans())
+    def update(self, data: st.DataObject, per_row: bool) -> None:
         if not self.columns:
             return
+        ids = self._some(data)
         names = data.draw(st.lists(st.sampled_from(sorted(self.columns)), unique=True, min_size=1))
         values: dict[str, Any] = {}
         for name in names:
