@@ -50,6 +50,7 @@ def repair_store(path: str | Path) -> RepairReport:
     from latentstore.storage.repair import mend_store_mark
 
     mended = list(mend_store_mark(StoreLayout(Path(path))))
+    StoreFiles(path, "r")  # refuses what is no store, where "rw" would make one
     report = LatentStore(StoreFiles(path)).repair()
     report.mended[:0] = mended
     return report

@@ -47,6 +47,13 @@ class BackupReport:
     bytes: int = 0
 
 
+def refuse_overlap(source: StoreLayout, target: StoreLayout) -> None:
+    """Raise `ConfigInvalid` when one folder lies in the other; before anything is made."""
+    here, there = source.folder.resolve(), target.folder.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise ConfigInvalid(f"{target.folder} and {source.folder} overlap; name a backup folder outside the store")
+
+
 def run(source: StoreLayout, target: StoreLayout, *, check: bool = False) -> BackupReport:
     """Bring a backup up to date.
 
@@ -56,14 +63,10 @@ def run(source: StoreLayout, target: StoreLayout, *, check: bool = False) -> Bac
         check: Read files that are there again and replace what is damaged; else their size is compared.
 
     Raises:
-        ConfigInvalid: One folder lies in the other.
         AlreadyExists: The target has versions that the source does not have: it is no backup of it.
         ChecksumMismatch: A file of the source is damaged; the versions that need it are not copied.
         StorageError: The disk is full or read-only.
     """
-    here, there = source.folder.resolve(), target.folder.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise ConfigInvalid(f"{target.folder} and {source.folder} overlap; name a backup folder outside the store")
     report = BackupReport(target.folder)
     with files.storing(target.folder), files.locked(target.store_json):  # one backup into a folder at a time
         for fingerprint in _names(source.encoders):

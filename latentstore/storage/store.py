@@ -14,7 +14,7 @@ from latentstore.errors import AlreadyExists, ConfigInvalid, Forbidden, NotFound
 from latentstore.storage import files
 from latentstore.storage.archive import Archived
 from latentstore.storage.archive import write as write_archive
-from latentstore.storage.backup import BackupReport
+from latentstore.storage.backup import BackupReport, refuse_overlap
 from latentstore.storage.backup import run as run_backup
 from latentstore.storage.layout import FORMAT, IMPORT, StoreLayout
 from latentstore.storage.manifest import Json, check_format, parse_json
@@ -179,6 +179,7 @@ class StoreFiles:
 
     def backup(self, folder: str | Path, *, check: bool = False) -> BackupReport:
         """Copy the store while others write, into a new folder or an earlier backup; see `backup.run`."""
+        refuse_overlap(self.layout, StoreLayout(Path(folder)))
         target = StoreFiles(folder)
         target.create()
         return run_backup(self.layout, target.layout, check=check)
