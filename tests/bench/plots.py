@@ -60,7 +60,7 @@ def _filters(axis: Any, one: Results) -> None:
             axis.text(x, height * 1.1, f"{cell['recall']:.2f}", ha="center", fontsize=6, color=colour)
     axis.set_xticks([turn + 0.4 for turn in range(len(FILTERS))], list(FILTERS))
     axis.set(yscale="log", ylabel="ms: filter used before / pale: unseen; recall above")
-    axis.margins(y=0.15)
+    axis.margins(y=0.3)  # room for the legend
     axis.legend(fontsize=8, ncols=4)
     axis.grid(True, axis="y", alpha=0.2)
 
