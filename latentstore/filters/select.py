@@ -70,14 +70,19 @@ def select_rows(predicate: Predicate, files: Sequence[SegmentFile]) -> Int64[Arr
     return found if bool((found[1:] > found[:-1]).all()) else np.sort(found)
 
 
-def segment_relation(file: SegmentFile, columns: Mapping[str, str]) -> str:
-    """A SELECT over one segment with its absolute `row` and columns of given DuckDB types, NULL where it lacks one."""
+def segment_relation(file: SegmentFile, columns: Mapping[str, str], *, position: bool = False) -> str:
+    """A SELECT over one segment with its absolute `row` and columns of given DuckDB types, NULL where it lacks one.
+
+    With `position` it also has that name: which row of the file, from 0.
+    """
     present = _columns(str(file.path))
     parts = [f"{'row' if file.gaps else 'file_row_number'} + {int(file.first_row)} AS row"]
     for name, kind in columns.items():
         parts.append(f"CAST({quote(name) if name in present else 'NULL'} AS {kind}) AS {quote(name)}")
+    if position:
+        parts.append("file_row_number AS position")
     path = str(file.path).replace("'", "''")
-    option = "" if file.gaps else ", file_row_number = true"
+    option = "" if file.gaps and not position else ", file_row_number = true"
     return f"SELECT {', '.join(parts)} FROM read_parquet('{path}'{option})"  # noqa: S608
 
 
