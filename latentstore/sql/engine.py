@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import numpy as np
 
 from latentstore.sql.limits import Limits
 from latentstore.sql.session import Session
@@ -46,6 +49,7 @@ class Engine:
         self._files = files
         self._open_space = open_space
         self._spaces: dict[str, EmbeddingSpace] = {}
+        self._searched: WeakSet[EmbeddingSpace] = WeakSet()
         self._idle: list[tuple[_Key, Session]] = []
         self._lock = Lock()
 
@@ -78,7 +82,7 @@ class Engine:
             spaces = {name: self._newest(name) for name in used}
         if "neighbours" in query.lower():
             for space in spaces.values():
-                _ = space.searcher.part  # the index counts as the store's memory, not as the query's
+                self._warm(space)
         key: _Key = (tuple((name, space.version) for name, space in spaces.items()), beside)
         session = self._taken(key) or Session(spaces, beside, self.limits)
         ready()
@@ -95,6 +99,12 @@ class Engine:
             self._spaces.clear()
         for _, session in idle:
             session.close()
+
+    def _warm(self, space: EmbeddingSpace) -> None:
+        """Search once: the index counts as the store's memory, not as that of the first query that asks it."""
+        if len(space) and space not in self._searched:
+            space.searcher.search(np.ones((1, space.dim), np.float32), 1)
+            self._searched.add(space)
 
     def _newest(self, name: str) -> EmbeddingSpace:
         """The newest snapshot. A space object is never moved on, as a running query may be using it."""

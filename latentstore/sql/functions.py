@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,10 +38,12 @@ class Functions:
 
     Attributes:
         failure: What a function raised last, which DuckDB passes on as text only.
+        known: Names of all spaces there are, for the message about an unknown one.
     """
 
     def __init__(self, spaces: Mapping[str, EmbeddingSpace]) -> None:
         self.failure: LatentStoreError | None = None
+        self.known: Iterable[str] = spaces
         self._spaces = spaces
 
     def create(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -78,7 +80,7 @@ class Functions:
     def space(self, name: str) -> EmbeddingSpace:
         """A space by name; UnknownSpace says which there are."""
         if name not in self._spaces:
-            raise UnknownSpace(f"no space {name!r}; {suggest(name, self._spaces)}")
+            raise UnknownSpace(f"no space {name!r}; {suggest(name, self.known)}")
         return self._spaces[name]
 
     def _latent(self, names: pa.Array, texts: pa.Array) -> pa.Array:

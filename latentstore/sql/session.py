@@ -77,7 +77,7 @@ class Session:
             StorageError: A segment cannot be read.
             LatentStoreError: What `latent` or `neighbours` raised for its arguments.
         """
-        self._functions.failure = None
+        self._functions.failure, self._functions.known = None, known
         answer = self._thread.submit(self._answer, statement, dict(parameters))
         try:
             return answer.result(self._limits.seconds)

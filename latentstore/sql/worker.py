@@ -15,13 +15,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet  # noqa: F401 - with the others: what is read later is read before files are out of reach
 
 import latentstore
-from latentstore import index  # noqa: F401
 from latentstore.errors import LatentStoreError, NotSupported
+from latentstore.index import blocks, scan
 from latentstore.sql import confine, wire
 from latentstore.sql.engine import Engine
 from latentstore.sql.limits import Limits
@@ -40,6 +41,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     first, _ = wire.receive(link, None)
     folder, limits = Path(first["store"]), Limits(**first["limits"])
+    _warm()
     budget = confine.Budget()
     confine.forbid_writing()
     landlock = confine.forbid_files([folder, *_libraries()])
@@ -60,6 +62,13 @@ def main() -> None:
                 return
             continue
         _answer(link, engine, budget, request)
+
+
+def _warm() -> None:
+    """Compare many vectors: BLAS takes its buffers on first use, and would crash if that had to fit into a query."""
+    vectors = np.ones((2048, 64), np.float32)
+    _ = vectors[:512] @ vectors.T
+    scan(blocks(vectors, np.arange(len(vectors)), None), vectors[:512], 10, "l2")
 
 
 def _answer(link: socket.socket, engine: Engine, budget: confine.Budget, request: dict[str, Any]) -> None:
