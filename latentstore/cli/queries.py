@@ -162,13 +162,19 @@ def sql(
     store: Store,
     statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.", show_default=False)],
     json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write comma-separated values to standard output.")] = False,
     arrow: Arrow = None,
+    seconds: Annotated[float, typer.Option(help="Stop the query after this time.")] = 60.0,
+    memory: Annotated[int, typer.Option(metavar="MB", help="Memory that the query may use.")] = 1024,
+    sandbox: Annotated[bool, typer.Option(help="Run it in a process of its own (Linux).")] = True,
 ) -> None:
     """Run one SELECT over the spaces of a store; each space is a table."""
+    from latentstore.sql import Limits
     from latentstore.store import open_store
 
-    found = open_store(store, mode="r").sql(statement)
-    Output(json, arrow).write(found.to_pylist(), columns=found.column_names, table=lambda: found)
+    output, limits = Output(json, arrow, csv), Limits(seconds=seconds, memory=memory << 20)
+    found = open_store(store, mode="r").sql(statement, sandbox=sandbox, limits=limits)
+    output.write(found.to_pylist(), columns=found.column_names, table=lambda: found)
 
 
 def _columns(space: EmbeddingSpace, asked: str | None) -> list[str]:

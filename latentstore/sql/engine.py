@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from latentstore.sql.gather import RowGroups
 from latentstore.sql.limits import Limits
 from latentstore.sql.session import Session
 from latentstore.sql.statement import mentioned, one_select, plain_values
@@ -50,6 +51,7 @@ class Engine:
         self._open_space = open_space
         self._spaces: dict[str, EmbeddingSpace] = {}
         self._searched: WeakSet[EmbeddingSpace] = WeakSet()
+        self._groups = RowGroups(self.limits.memory // 8)
         self._idle: list[tuple[_Key, Session]] = []
         self._lock = Lock()
 
@@ -84,7 +86,7 @@ class Engine:
             for space in spaces.values():
                 self._warm(space)
         key: _Key = (tuple((name, space.version) for name, space in spaces.items()), beside)
-        session = self._taken(key) or Session(spaces, beside, self.limits)
+        session = self._taken(key) or Session(spaces, beside, self.limits, self._groups)
         ready()
         try:
             return session.run(statement, given, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,17 @@ CREATE MACRO neighbours(space, query, k) AS TABLE SELECT unnest(
 """
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A search and what it found."""
+
+    name: str
+    vectors: Float32[Array, "m d"]
+    k: int
+    rows: Int64[Array, "m k"]
+    distances: Float32[Array, "m k"]
+
+
 class Functions:
     """The functions of one session.
 
@@ -44,6 +56,7 @@ class Functions:
     def __init__(self, spaces: Mapping[str, EmbeddingSpace]) -> None:
         self.failure: LatentStoreError | None = None
         self.known: Iterable[str] = spaces
+        self._found: _Found | None = None
         self._spaces = spaces
 
     def create(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -82,6 +95,27 @@ class Functions:
         if name not in self._spaces:
             raise UnknownSpace(f"no space {name!r}; {suggest(name, self.known)}")
         return self._spaces[name]
+
+    def hits(self, name: str, query: str | list[float], k: int) -> Int64[Array, " k"]:
+        """Rows of the neighbours of one query, which the next call with the same arguments answers with."""
+        space = self.space(name)
+        vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float32)
+        vectors = check_vectors(vector, space.dim, space.metric, what="query vectors").reshape(-1, space.dim)
+        rows, distances, _ = space.searcher.search(vectors, k)
+        self._found = _Found(name, vectors, k, rows, distances)
+        return rows[rows >= 0]
+
+    def forget(self) -> None:
+        """Let go of the last hits, and of the last failure."""
+        self._found = self.failure = None
+
+    def _search(
+        self, name: str, vectors: Float32[Array, "m d"], k: int
+    ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+        known = self._found
+        if known is not None and (known.name, known.k) == (name, k) and np.array_equal(known.vectors, vectors):
+            return known.rows, known.distances
+        return self.space(name).searcher.search(vectors, k)[:2]
 
     def _latent(self, names: pa.Array, texts: pa.Array) -> pa.Array:
         pairs = list(zip(names.to_pylist(), texts.to_pylist(), strict=True))
@@ -134,7 +168,7 @@ class Functions:
                 raise InputError(f"neighbours of {len(mine)} queries with k = {k} are too many; choose a smaller k")
             space = self.space(name)
             vectors = check_vectors(read(space, mine), space.dim, space.metric, what="query vectors")
-            rows, distances, _ = space.searcher.search(vectors, k)
+            rows, distances = self._search(name, vectors, k)
             found = rows >= 0
             length[mine] = found.sum(axis=1)
             first[mine] = total + np.cumsum(length[mine]) - length[mine]

@@ -12,12 +12,14 @@ import duckdb
 import pyarrow as pa
 
 from latentstore.errors import LatentStoreError, QueryRefused, StorageError, suggest
-from latentstore.sql.functions import Functions
+from latentstore.sql.functions import Functions, ids_of
+from latentstore.sql.near import NearJoin, near_join
 from latentstore.sql.statement import message
-from latentstore.sql.views import create_views
+from latentstore.sql.views import cover, create_views, uncover, vectors_of
 
 if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
+    from latentstore.sql.gather import RowGroups
     from latentstore.sql.limits import Limits
 
 BATCH_ROWS = 65_536
@@ -37,22 +39,25 @@ class Session:
         spaces: By name; they must not move to another version.
         beside: Which of the tables beside each space exist.
         limits: What each query may use.
+        groups: Decoded metadata that other sessions use, too.
 
     Attributes:
         usable: False once a query was stopped: the session is then closed, not used again.
     """
 
-    def __init__(self, spaces: Mapping[str, EmbeddingSpace], beside: Iterable[str], limits: Limits) -> None:
+    def __init__(self, spaces: Mapping[str, EmbeddingSpace], beside: Iterable[str], limits: Limits, groups: RowGroups) -> None:
         self.usable = True
         self._limits = limits
         self._spaces = spaces
+        self._groups = groups
         self._functions = Functions(spaces)
+        self._types: dict[str, dict[str, str]] = {}
         # DuckDB does not look for signals while a query runs, so the calling thread has to stay in Python.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sql")
         self._connection = _connect(limits.memory)
         try:
             for name, space in spaces.items():
-                create_views(self._connection, name, space, beside, self._functions)
+                self._types[name] = create_views(self._connection, name, space, beside, self._functions)
             self._functions.create(self._connection)
             _lock(self._connection, [str(s.path) for space in spaces.values() for s in space.snapshot.segments])
         except BaseException:
@@ -77,8 +82,10 @@ class Session:
             StorageError: A segment cannot be read.
             LatentStoreError: What `latent` or `neighbours` raised for its arguments.
         """
-        self._functions.failure, self._functions.known = None, known
-        answer = self._thread.submit(self._answer, statement, dict(parameters))
+        self._functions.forget()
+        self._functions.known = known
+        near = near_join(statement.query, parameters) if "neighbours" in statement.query else None
+        answer = self._thread.submit(self._answer, statement, dict(parameters), near)
         try:
             return answer.result(self._limits.seconds)
         except TimeoutError as error:
@@ -99,7 +106,26 @@ class Session:
         self.usable = False
         self._connection.interrupt()
 
-    def _answer(self, statement: duckdb.Statement, parameters: dict[str, Any]) -> pa.Table:
+    def _answer(self, statement: duckdb.Statement, parameters: dict[str, Any], near: NearJoin | None) -> pa.Table:
+        if near is None or near.space not in self._spaces:
+            return self._read(statement, parameters)
+        cover(self._connection, near.space, self._near_rows(near), self._types[near.space])
+        try:
+            return self._read(statement, parameters)
+        finally:
+            uncover(self._connection, near.space)
+
+    def _near_rows(self, near: NearJoin) -> pa.Table:
+        """The rows of the hits, as the space's view would show them."""
+        snapshot = self._spaces[near.space].snapshot
+        rows = self._functions.hits(near.space, near.query, near.k)
+        names = [name for name in snapshot.column_types if near.columns is None or name.lower() in near.columns]
+        columns = {"id": ids_of(snapshot, rows), **self._groups.take(snapshot, rows, names)}
+        if near.columns is None or "vector" in near.columns:
+            columns["vector"] = vectors_of(snapshot, rows)
+        return pa.table(columns)
+
+    def _read(self, statement: duckdb.Statement, parameters: dict[str, Any]) -> pa.Table:
         """The result, read batch by batch so that it is never larger than it may be."""
         self._connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
         try:

@@ -16,16 +16,18 @@ from latentstore.filters.allowed import duckdb_type, quote
 
 if TYPE_CHECKING:
     import duckdb
+    from jaxtyping import Float32, Int64
 
     from latentstore.space import EmbeddingSpace
     from latentstore.sql.functions import Functions
     from latentstore.storage import Segment, Snapshot
+    from latentstore.types import Array
 
 
 def create_views(
     connection: duckdb.DuckDBPyConnection, name: str, space: EmbeddingSpace, beside: Iterable[str], functions: Functions
-) -> None:
-    """The space as a view in main, and tables (names of `BESIDE`) in a schema of its name.
+) -> dict[str, str]:
+    """The space as a view in main, and tables (names of `BESIDE`) in a schema of its name; returns its columns' types.
 
     Vectors do not come from Parquet, which takes 2–3 s to decode a million of them, but from the mapped file beside
     it, and only those of the rows that are left when a query gets to look at them.
@@ -54,6 +56,20 @@ def create_views(
     connection.execute(f"CREATE VIEW {schema} AS SELECT {listed} FROM ({' UNION ALL '.join(relations)}){alive}")
     for table in beside:
         _create_table(connection, f"{schema}.{table}", BESIDE[table](space))
+    return columns | {"vector": f"FLOAT[{snapshot.dim}]"}
+
+
+def cover(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, types: Mapping[str, str]) -> None:
+    """Hide a space's view behind some of its rows, until `uncover`."""
+    connection.register("near_rows", rows)
+    listed = ", ".join(f"CAST({quote(column)} AS {types[column]}) AS {quote(column)}" for column in rows.column_names)
+    connection.execute(f"CREATE TEMP VIEW {quote(name)} AS SELECT {listed} FROM near_rows").fetchall()
+
+
+def uncover(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Show the view again."""
+    connection.execute(f"DROP VIEW temp.{quote(name)}").fetchall()
+    connection.unregister("near_rows")
 
 
 def _relation(segment: Segment, columns: Mapping[str, str]) -> str:
@@ -72,7 +88,16 @@ def _stored_vectors(snapshot: Snapshot, numbers: pa.Array, positions: pa.Array) 
         if not ((wanted >= 0) & (wanted < count)).all():
             raise InputError(f"there is no vector {wanted.max()} of segment {one}; read the column `vector`")
         gathered[chosen] = snapshot.segments[one].vectors[wanted]
-    return pa.FixedSizeListArray.from_arrays(pa.array(gathered.reshape(-1)), snapshot.dim)
+    return _fixed(gathered)
+
+
+def vectors_of(snapshot: Snapshot, rows: Int64[Array, " m"]) -> pa.FixedSizeListArray:
+    """Vectors of live rows as a column."""
+    return _fixed(snapshot.vectors(rows))
+
+
+def _fixed(vectors: Float32[Array, "m d"]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
