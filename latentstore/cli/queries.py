@@ -184,7 +184,7 @@ def _columns(space: EmbeddingSpace, asked: str | None) -> list[str]:
     return [name.strip() for name in asked.split(",") if name.strip()]
 
 
-def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: object) -> None:
+def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: Any) -> None:
     """Hits as rows: made here and not by `to_arrow`, as pyarrow loads all of pandas to make its first array."""
     single = hits.rows.ndim == 1
     measure = "similarity" if hits.metric == "ip" else "distance"
@@ -196,7 +196,7 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: ob
         for (q, r), columns in zip(places, metadata, strict=True)
     ]
     shortfall = hits.shortfall
-    common = {"space": space.name, "version": space.version, "metric": space.metric}
+    common: dict[str, Any] = {"space": space.name, "version": space.version, "metric": space.metric}
     missing = shortfall if isinstance(shortfall, int) else shortfall.tolist()
     output.write(rows, name="hits", table=hits.to_arrow, **about, **common, shortfall=missing)
     if single and shortfall:
@@ -204,7 +204,7 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: ob
 
 
 def _write_points(
-    output: Output, space: EmbeddingSpace, rows: list[dict[str, Any]], latents: Array, *, name: str, **about: object
+    output: Output, space: EmbeddingSpace, rows: list[dict[str, Any]], latents: Array, *, name: str, **about: Any
 ) -> None:
     """Rows about latents; the latents themselves are for programs only."""
 

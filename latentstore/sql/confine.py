@@ -2,8 +2,9 @@
 
 Memory is RLIMIT_DATA, not RLIMIT_AS: it counts what the process allocates and not the vectors and segments it maps, of
 which a store may have more than a query may ever use. Time is RLIMIT_CPU and an interval timer, which end the process
-even while it is stuck inside a library and its parent is gone. No file grows (RLIMIT_FSIZE is 0), and where the kernel has
-Landlock (5.13, TCP from 6.7), only the store and the libraries can be read, nothing written, no TCP connection made.
+even while it is stuck inside a library and its parent is gone. No file grows (RLIMIT_FSIZE is 0), and where the
+kernel has Landlock (5.13, TCP from 6.7), only the store and the libraries can be read, nothing written, no TCP
+connection made.
 """
 
 from __future__ import annotations

@@ -115,7 +115,10 @@ class Functions:
         known = self._found
         if known is not None and (known.name, known.k) == (name, k) and np.array_equal(known.vectors, vectors):
             return known.rows, known.distances
-        return self.space(name).searcher.search(vectors, k)[:2]
+        rows, distances, _ = self.space(name).searcher.search(vectors, k)
+        if len(vectors) == 1:  # DuckDB calls with constant arguments twice: once to plan
+            self._found = _Found(name, vectors, k, rows, distances)
+        return rows, distances
 
     def _latent(self, names: pa.Array, texts: pa.Array) -> pa.Array:
         pairs = list(zip(names.to_pylist(), texts.to_pylist(), strict=True))

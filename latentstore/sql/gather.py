@@ -60,9 +60,7 @@ class RowGroups:
                         part = pa.nulls(len(chosen), kind)
                     found[name].extend(part.chunks if isinstance(part, pa.ChunkedArray) else [part])
         back = pa.array(np.argsort(np.concatenate([np.empty(0, np.int64), *order]), kind="stable"))
-        return {
-            name: pa.chunked_array(parts, snapshot.column_types[name]).take(back) for name, parts in found.items()
-        }
+        return {name: pa.chunked_array(parts, snapshot.column_types[name]).take(back) for name, parts in found.items()}
 
     def _column(self, segment: Segment, group: int, name: str) -> pa.ChunkedArray:
         key = (str(segment.path), group, name)

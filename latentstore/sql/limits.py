@@ -45,6 +45,6 @@ class Limits:
     def over_result(self) -> str:
         """What a query that ran into the limit of its result is told."""
         return (
-            f"the result is larger than the {self.result / (1 << 20):.4g} MB it may have; select fewer rows or columns, "
-            "or raise the limit `result`"
+            f"the result is larger than the {self.result / (1 << 20):.4g} MB it may have; "
+            "select fewer rows or columns, or raise the limit `result`"
         )

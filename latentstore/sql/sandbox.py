@@ -70,7 +70,12 @@ class Sandbox:
         with self._turns:
             child = self._taken()
             try:
-                answer = child.ask(query, given)
+                try:
+                    answer = child.ask(query, given)
+                except _Vanished:  # while it was idle
+                    child.kill()
+                    child = _Child(self._store, self.limits)
+                    answer = child.ask(query, given)
             except BaseException as error:
                 if getattr(error, "sandbox_lives", False):
                     self._given_back(child)
@@ -110,11 +115,16 @@ class Sandbox:
         child.kill()
 
 
+class _Vanished(StorageError):
+    """A process that had answered before was gone before the query began."""
+
+
 class _Child:
     """One process."""
 
     def __init__(self, store: Path, limits: Limits) -> None:
         self._limits = limits
+        self._asked = False
         self._link, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -163,8 +173,14 @@ class _Child:
         Raises:
             LatentStoreError: With `sandbox_lives` true when it can be asked again.
         """
-        self._told({"query": query, "parameters": parameters})
-        head, body = self._heard(time.monotonic() + OPENING)
+        try:
+            self._told({"query": query, "parameters": parameters})
+            head, body = self._heard(time.monotonic() + OPENING)
+        except LatentStoreError as error:
+            if self._asked and isinstance(error.__cause__, wire.Closed):
+                raise _Vanished(str(error)) from error
+            raise
+        self._asked = True
         if head.get("running"):
             head, body = self._heard(time.monotonic() + self._limits.seconds + GRACE)
         return wire.read_table(body)

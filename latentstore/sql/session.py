@@ -45,7 +45,9 @@ class Session:
         usable: False once a query was stopped: the session is then closed, not used again.
     """
 
-    def __init__(self, spaces: Mapping[str, EmbeddingSpace], beside: Iterable[str], limits: Limits, groups: RowGroups) -> None:
+    def __init__(
+        self, spaces: Mapping[str, EmbeddingSpace], beside: Iterable[str], limits: Limits, groups: RowGroups
+    ) -> None:
         self.usable = True
         self._limits = limits
         self._spaces = spaces
@@ -151,7 +153,9 @@ class Session:
             return QueryRefused(self._limits.over_memory())
         if isinstance(error, duckdb.IOException) or text.startswith("IO Error"):
             return StorageError(f"a segment cannot be read: {text}; run verify")
-        if isinstance(error, duckdb.FatalException | duckdb.InternalException) or text.startswith(("FATAL", "INTERNAL")):
+        if isinstance(error, duckdb.FatalException | duckdb.InternalException) or text.startswith(
+            ("FATAL", "INTERNAL")
+        ):
             self.usable = False
         unknown = re.search(r"Table with name (\S+) does not exist", text)
         if unknown:

@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute
 import pyarrow.dataset
-import pyarrow.parquet  # noqa: F401 - with the others: what is read later is read before files are out of reach
+import pyarrow.parquet
 
 import latentstore
 from latentstore.errors import LatentStoreError, NotSupported
 from latentstore.index import blocks, scan
+from latentstore.space import EmbeddingSpace
 from latentstore.sql import confine, wire
 from latentstore.sql.engine import Engine
 from latentstore.sql.limits import Limits
 from latentstore.sql.session import threads
-from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 
 WATCH = 5.0  # seconds between looks at whether the parent is there
@@ -72,7 +73,9 @@ def _warm() -> None:
 
 
 def _answer(link: socket.socket, engine: Engine, budget: confine.Budget, request: dict[str, Any]) -> None:
-    limits, body, head = engine.limits, b"", {}
+    limits = engine.limits
+    body: pa.Buffer | bytes = b""
+    head: dict[str, Any] = {}
 
     def ready() -> None:
         budget.start(seconds=limits.seconds + GRACE, memory=limits.memory + limits.result, threads=threads())
@@ -101,9 +104,9 @@ def _listen(link: socket.socket, requests: queue.Queue[dict[str, Any]]) -> None:
 
 def _libraries() -> list[Path]:
     """Where code is read from; some of it is read when it is first used."""
-    folders = [sys.prefix, sys.base_prefix, *site.getsitepackages(), Path(latentstore.__file__).parent]
+    folders = [sys.prefix, sys.base_prefix, *site.getsitepackages(), str(Path(latentstore.__file__).parent)]
     system = ["/usr/lib", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/sys/devices/system"]
-    asked_by_duckdb = [confine.CGROUP, "/sys/fs/cgroup"]  # how much memory and how many processors there are
+    asked_by_duckdb = [str(confine.CGROUP), "/sys/fs/cgroup"]  # how much memory and how many processors there are
     listed = dict.fromkeys(Path(folder).resolve() for folder in (*folders, *system, *asked_by_duckdb))
     return [path for path in listed if path.exists() and path != Path("/")]
 

@@ -94,10 +94,13 @@ def main() -> None:
                 if round_number >= 0:
                     times.setdefault(name, []).append(taken)
         for name, values in times.items():
-            base = statistics.median(times["search" if "join" in name else "batch of 1000" if "here" in name
-                                           or "sandbox" in name else name])
+            base = statistics.median(
+                times["search" if "join" in name else "batch of 1000" if "here" in name or "sandbox" in name else name]
+            )
             middle = statistics.median(values)
-            sys.stdout.write(f"{name:24} median {middle:8.2f} ms  least {min(values):8.2f}  ratio {middle / base:6.2f}\n")
+            sys.stdout.write(
+                f"{name:24} median {middle:8.2f} ms  least {min(values):8.2f}  ratio {middle / base:6.2f}\n"
+            )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ FROM Fashion SELECT max(price);
 SELECT 1 AS a, 2 AS a
 FROM fashion f, LATERAL (SELECT * FROM neighbours('fashion', f.vector, 2)) n SELECT f.id, n.id
 SELECT latent('fashion', '''train/0'' + baggy')
-SELECT c.label, a.name, array_distance(c.vector::FLOAT[4], a.vector::FLOAT[4]) FROM fashion.centroids c, fashion.attributes a
+SELECT array_distance(c.vector::FLOAT[4], a.vector::FLOAT[4]) FROM fashion.centroids c, fashion.attributes a
 SELECT f.id, f.label, n.distance FROM neighbours('fashion', 'centroid(''Bag'')', 4) n JOIN fashion f USING (id)
 SELECT id FROM fashion WHERE label = 'Bag' UNION SELECT id FROM by_ip ORDER BY 1
 """.strip().split("\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 import latentstore as ls
 from latentstore.errors import ConfigInvalid, InputError, QueryRefused, StorageError, UnknownItem
 from latentstore.sql import Engine, Limits, Sandbox, wire
+from latentstore.sql.near import near_join
 from tests.unit.sql_queries import ATTACKS, BOMBS, LEGITIMATE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox relies on limits of Linux")
@@ -84,7 +86,7 @@ def test_attacks_are_refused(store, runner, attack, tmp_path):
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_are_killed_and_the_next_query_works(sandbox, bomb):
     start = time.monotonic()
-    with pytest.raises(QueryRefused, match="`seconds`|`memory`|`result`|the query fails"):
+    with pytest.raises(QueryRefused, match=r"`seconds`|`memory`|`result`|the query fails"):
         sandbox.run(bomb)
     assert time.monotonic() - start < LIMITS.seconds + 10
     assert sandbox.run("SELECT count(*) AS n FROM fashion").to_pylist() == [{"n": 60}]
@@ -95,9 +97,9 @@ def test_each_limit_has_its_message(store):
     sandbox = Sandbox(store.path, limits)
     with pytest.raises(QueryRefused, match=r"longer than 0\.5 s; .* raise the limit `seconds`"):
         sandbox.run("WITH RECURSIVE t AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM t) SELECT count(*) FROM t")
-    with pytest.raises(QueryRefused, match="more memory than the 150 MB it may use; .* raise the limit `memory`"):
+    with pytest.raises(QueryRefused, match=r"more memory than the 150 MB it may use; .* raise the limit `memory`"):
         sandbox.run("SELECT length(repeat('x', 4000000000))")
-    with pytest.raises(QueryRefused, match="larger than the 1 MB it may have; .* raise the limit `result`"):
+    with pytest.raises(QueryRefused, match=r"larger than the 1 MB it may have; .* raise the limit `result`"):
         sandbox.run("SELECT range AS a, range AS b FROM range(1000000)")
     assert sandbox.run("SELECT range FROM range(100000)").num_rows == 100_000  # 0.8 MB passes
     sandbox.close()
@@ -175,6 +177,42 @@ sys.stdin.read()
         assert not alive(pid)
 
 
+NEAR = [
+    "SELECT n.*, f.* FROM neighbours('fashion', $q, 5) n JOIN fashion f USING (id)",
+    "SELECT n.distance, f.label, vector FROM neighbours('fashion', $q, 5) n JOIN fashion f ON f.id = n.id WHERE price > 3",
+    "SELECT f, n.id FROM neighbours('fashion', $q, 60) AS n LEFT JOIN fashion AS f ON n.id = f.id",
+    "SELECT label, count(*) AS c FROM fashion JOIN neighbours('fashion', '''train/3''', 9) n USING (id) GROUP BY label",
+]
+NOT_NEAR = [
+    "SELECT f.id FROM neighbours('fashion', $q, 5) n RIGHT JOIN fashion f USING (id)",
+    "SELECT f.id FROM fashion f LEFT JOIN neighbours('fashion', $q, 5) n USING (id)",
+    "SELECT f.id FROM neighbours('fashion', $q, 5) n JOIN fashion f ON n.id <> f.id",
+    "SELECT f.id, (SELECT count(*) FROM fashion) AS n FROM neighbours('fashion', $q, 5) n JOIN fashion f USING (id)",
+    "SELECT f.id FROM neighbours('fashion', $q, 5) n JOIN by_ip f USING (id)",
+]
+
+
+@pytest.mark.parametrize("query", NEAR + NOT_NEAR)
+def test_joins_from_the_hits_alone_answer_as_a_scan(store, query, monkeypatch):
+    """The same query, answered by the short way and, with it barred, by DuckDB's own join."""
+    given = {"q": [0.1, 0.2, 0.3, 0.4]} if "$q" in query else {}
+    assert (near_join(query, given) is not None) == (query in NEAR)
+    found = Engine(store.files, store.space).run(query, given)
+    monkeypatch.setattr("latentstore.sql.session.near_join", lambda *_: None)
+    expected = Engine(store.files, store.space).run(query, given)
+    assert found.schema == expected.schema
+    assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, expected.to_pylist()))
+    assert found.num_rows > 0
+
+
+def test_parameters(store):
+    assert store.sql("SELECT $a + 1 AS n, $t AS t", {"a": 1, "t": "it's"}).to_pylist() == [{"n": 2, "t": "it's"}]
+    with pytest.raises(QueryRefused, match=r"parameters .*: a; values were given for: b"):
+        store.sql("SELECT $a", {"b": 1})
+    with pytest.raises(QueryRefused, match="'a' is a object; pass numbers"):
+        store.sql("SELECT $a", {"a": object()})
+
+
 def test_threads_share_a_bounded_number_of_processes(store):
     sandbox = Sandbox(store.path, processes=2)
     answers = []
@@ -210,7 +248,7 @@ def test_new_versions_are_seen(tmp_path):
 def test_what_a_process_sends_is_checked():
     with pytest.raises(StorageError, match="no Arrow table"):
         wire.read_table(bytearray(b"not arrow at all"))
-    left, right = __import__("socket").socketpair()
+    left, right = socket.socketpair()
     with left, right:
         wire.send(left, {}, b"x" * 100)
         with pytest.raises(ValueError, match="at most"):
