@@ -179,7 +179,7 @@ sys.stdin.read()
 
 NEAR = [
     "SELECT n.*, f.* FROM neighbours('fashion', $q, 5) n JOIN fashion f USING (id)",
-    "SELECT n.distance, f.label, vector FROM neighbours('fashion', $q, 5) n JOIN fashion f ON f.id = n.id WHERE price > 3",
+    "SELECT f.label, vector FROM neighbours('fashion', $q, 5) n JOIN fashion f ON f.id = n.id WHERE price > 3",
     "SELECT f, n.id FROM neighbours('fashion', $q, 60) AS n LEFT JOIN fashion AS f ON n.id = f.id",
     "SELECT label, count(*) AS c FROM fashion JOIN neighbours('fashion', '''train/3''', 9) n USING (id) GROUP BY label",
 ]
