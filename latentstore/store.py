@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latentstore.encoders import Encoder
+    from latentstore.sql import Engine, Limits, Sandbox
     from latentstore.storage import Archived, BackupReport, Problem, RepairReport
 
 
@@ -66,6 +67,7 @@ class LatentStore:
     def __init__(self, files: StoreFiles) -> None:
         self.files = files
         self._encoders: dict[str, Encoder] = {}
+        self._runners: dict[bool, Engine | Sandbox] = {}
         self._lock = Lock()
 
     @property
@@ -201,15 +203,42 @@ class LatentStore:
             save_encoder(encoder, self.files.new_encoder_folder(encoder.fingerprint), card)
         return encoder.fingerprint
 
-    def sql(self, query: str) -> pa.Table:
+    def sql(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        sandbox: bool = True,
+        limits: Limits | None = None,
+    ) -> pa.Table:
         """Run one SELECT over the newest snapshots of all spaces; see `latentstore.sql`.
 
-        Raises:
-            QueryRefused: Not exactly one SELECT, or it reaches outside the store.
-        """
-        from latentstore.sql import run_sql
+        Args:
+            query: SQL in DuckDB's dialect.
+            parameters: A value for each `$name` in it: number, text, Boolean, None or vector.
+            sandbox: Run it in a process of its own that is killed when it exceeds its limits (Linux). Without, a
+                hostile query can take all of this process's memory, or hang it; no file can be reached either way.
+            limits: What the query may use: seconds, memory, size of the result.
 
-        return run_sql(query, _Newest(self))
+        Raises:
+            QueryRefused: Not exactly one SELECT, it reaches outside the store, or it needs more than it may use.
+            NotSupported: There is no sandbox on this system.
+        """
+        return self._sql(sandbox, limits).run(query, parameters)
+
+    def _sql(self, sandbox: bool, limits: Limits | None) -> Engine | Sandbox:
+        """What runs SQL, kept with all that it has open; one of each kind, so that the processes stay few."""
+        from latentstore.sql import Engine, Limits, Sandbox
+
+        wanted = limits or Limits()
+        with self._lock:
+            kept = self._runners.get(sandbox)
+            if kept is None or kept.limits != wanted:
+                if kept is not None:
+                    kept.close()
+                kept = Sandbox(self.path, wanted) if sandbox else Engine(self.files, self.space, wanted)
+                self._runners[sandbox] = kept
+            return kept
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version of every space, and the encoders; an empty list is a sound store."""
@@ -250,22 +279,3 @@ class LatentStore:
             ChecksumMismatch: A file of this store is damaged.
         """
         return self.files.archive(path, overwrite=overwrite)
-
-
-class _Newest(Mapping[str, EmbeddingSpace]):
-    """Spaces by name, opened when looked up: a query pays only for those it mentions."""
-
-    def __init__(self, store: LatentStore) -> None:
-        self._store = store
-        self._names = store.spaces
-
-    def __getitem__(self, name: str) -> EmbeddingSpace:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._store.space(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)

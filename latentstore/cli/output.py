@@ -1,7 +1,8 @@
-"""Answers: a table for people, JSON and Arrow for programs; progress bars on a terminal."""
+"""Answers: a table for people, JSON, CSV and Arrow for programs; progress bars on a terminal."""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from latentstore.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,15 +27,21 @@ class Output:
     Attributes:
         json: One JSON object on standard output.
         arrow: An Arrow IPC file; "-" is a stream on standard output.
+        csv: Comma-separated values on standard output, names first.
     """
 
     json: bool = False
     arrow: Path | None = None
+    csv: bool = False
+
+    def __post_init__(self) -> None:
+        if self.json + self.csv + (str(self.arrow) == "-") > 1:
+            raise ConfigInvalid("standard output takes one form; choose one of --json, --csv and --arrow -")
 
     @property
     def for_people(self) -> bool:
         """Whether standard output is free for words and tables."""
-        return not self.json and str(self.arrow) != "-"
+        return not self.json and not self.csv and str(self.arrow) != "-"
 
     def write(
         self,
@@ -40,6 +49,7 @@ class Output:
         *,
         name: str = "rows",
         table: Callable[[], pa.Table] | None = None,
+        columns: list[str] | None = None,
         **about: Any,
     ) -> None:
         """Answer with rows, as a table for people unless another form was asked for.
@@ -48,12 +58,17 @@ class Output:
             rows: All with the same keys.
             name: What the rows are called in the JSON object.
             table: Makes the Arrow table; by default from the rows.
+            columns: Their names, which an answer without rows has, too; also a key of the JSON object.
             about: Further keys of the JSON object.
         """
+        if columns is not None:
+            about = {"columns": columns, **about}
         if self.arrow is not None:
             _write_arrow(table() if table else _to_arrow(rows), self.arrow)
         if self.json:
             self.write_json(**about, **{name: rows})
+        elif self.csv:
+            write_csv(columns if columns is not None else list(rows[0]) if rows else [], rows)
         elif self.for_people:
             print_table(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
         if self.arrow is not None:
@@ -67,6 +82,21 @@ class Output:
         """A line for people."""
         if self.for_people:
             sys.stdout.write(line + "\n")
+
+
+def write_csv(columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Comma-separated values on standard output: null is empty, lists are JSON, numbers keep every digit."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(value) for value in row.values()] for row in rows)
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple | Mapping):
+        return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def print_table(columns: list[str], rows: list[list[Any]]) -> None:

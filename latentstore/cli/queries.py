@@ -176,13 +176,19 @@ def sql(
     store: Store,
     statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.", show_default=False)],
     json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write comma-separated values to standard output.")] = False,
     arrow: Arrow = None,
+    seconds: Annotated[float, typer.Option(help="Stop the query after this time.")] = 60.0,
+    memory: Annotated[int, typer.Option(metavar="MB", help="Memory that the query may use.")] = 1024,
+    sandbox: Annotated[bool, typer.Option(help="Run it in a process of its own (Linux).")] = True,
 ) -> None:
     """Run one SELECT over the spaces of a store; each space is a table."""
+    from latentstore.sql import Limits
     from latentstore.store import open_store
 
-    found = open_store(store, mode="r").sql(statement)
-    Output(json, arrow).write(found.to_pylist(), columns=found.column_names, table=lambda: found)
+    output, limits = Output(json, arrow, csv), Limits(seconds=seconds, memory=memory << 20)
+    found = open_store(store, mode="r").sql(statement, sandbox=sandbox, limits=limits)
+    output.write(found.to_pylist(), columns=found.column_names, table=lambda: found)
 
 
 def _columns(space: EmbeddingSpace, asked: str | None) -> list[str]:
@@ -192,7 +198,7 @@ def _columns(space: EmbeddingSpace, asked: str | None) -> list[str]:
     return [name.strip() for name in asked.split(",") if name.strip()]
 
 
-def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: object) -> None:
+def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: Any) -> None:
     """Hits as rows: made here and not by `to_arrow`, as pyarrow loads all of pandas to make its first array."""
     single = hits.rows.ndim == 1
     measure = "similarity" if hits.metric == "ip" else "distance"
@@ -204,7 +210,7 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: ob
         for (q, r), columns in zip(places, metadata, strict=True)
     ]
     shortfall = hits.shortfall
-    common = {"space": space.name, "version": space.version, "metric": space.metric}
+    common: dict[str, Any] = {"space": space.name, "version": space.version, "metric": space.metric}
     missing = shortfall if isinstance(shortfall, int) else shortfall.tolist()
     if hits.explanation is not None:
         about["explanation"] = asdict(hits.explanation)
@@ -216,7 +222,7 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: ob
 
 
 def _write_points(
-    output: Output, space: EmbeddingSpace, rows: list[dict[str, Any]], latents: Array, *, name: str, **about: object
+    output: Output, space: EmbeddingSpace, rows: list[dict[str, Any]], latents: Array, *, name: str, **about: Any
 ) -> None:
     """Rows about latents; the latents themselves are for programs only."""
 

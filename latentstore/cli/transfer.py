@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ def diff(
     columns = {"columns_added": found.columns_added, "columns_dropped": found.columns_dropped}
     if json or arrow is not None:
         rows = found.table.to_pylist()
-        about = {"space": space, "old": found.old, "new": found.new, **counts, **columns}
+        about: dict[str, Any] = {"space": space, "old": found.old, "new": found.new, **counts, **columns}
         output.write(rows, name="items", table=lambda: found.table, **about)
         return
     output.say(f"{space} version {found.old} → {found.new}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))

@@ -76,24 +76,26 @@ def select_rows(predicate: Predicate, files: Sequence[SegmentFile]) -> Int64[Arr
     return found if bool((found[1:] > found[:-1]).all()) else np.sort(found)
 
 
-def segment_relation(file: SegmentFile, columns: Mapping[str, str]) -> str:
+def segment_relation(file: SegmentFile, columns: Mapping[str, str], *, position: bool = False) -> str:
     """A SELECT over one segment with its absolute `row` and columns of given DuckDB types.
 
-    A column that it lacks is its default, or NULL. Metadata in a patch stands in place of the segment's.
+    A column that it lacks is its default, or NULL. Metadata in a patch stands in place of the segment's. With
+    `position` it also has that name: which row of the segment's file, from 0.
     """
-    option = "" if file.gaps else ", file_row_number = true"
+    option = "" if file.gaps and not position else ", file_row_number = true"
     source, row = f"read_parquet({_text(file.path)}{option})", "row" if file.gaps else "file_row_number"
-    own = f"SELECT {_selected(file, file.path, columns, row)} FROM {source}"  # noqa: S608
+    place = ", file_row_number AS position" if position else ""
+    own = f"SELECT {_selected(file, file.path, columns, row)}{place} FROM {source}"  # noqa: S608
     if file.patch is None:
         return own
     patch = f"read_parquet({_text(file.patch)})"
     kept = f"{own} WHERE {row} NOT IN (SELECT row FROM {patch})"  # noqa: S608
     beside = [name for name in ("id", "vector") if name in columns]
-    if not beside:
+    if not beside and not position:
         return f"{kept} UNION ALL SELECT {_selected(file, file.patch, columns, 'row')} FROM {patch}"  # noqa: S608
-    # The patch holds metadata only: id and vector come from the segment.
-    fixed = f"SELECT {row} AS row, {', '.join(beside)} FROM {source}"  # noqa: S608
-    listed = _selected(file, file.patch, columns, "row", beside)
+    # The patch holds metadata only: id, vector and position come from the segment.
+    fixed = f"SELECT {', '.join([f'{row} AS row', *beside])}{place} FROM {source}"  # noqa: S608
+    listed = _selected(file, file.patch, columns, "row", beside) + (", position" if position else "")
     return f"{kept} UNION ALL SELECT {listed} FROM {patch} JOIN ({fixed}) USING (row)"  # noqa: S608
 
 

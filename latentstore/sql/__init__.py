@@ -9,11 +9,16 @@
 
 What keeps it read-only: the text must be exactly one SELECT, as DuckDB's parser sees it; before it runs, access to
 files is cut down to the segments it mentions, extensions and Python variables are out of reach, memory is limited and
-the configuration is locked. Neither limit is whole: a query that takes too long is interrupted, but one endless
-function call runs on, and a single huge list (`range(4e9)`) passes by DuckDB's memory limit. Text from strangers
-belongs in a process that has a limit on its address space and can be killed.
+the configuration is locked.
+
+In this process (`Engine`) neither limit is whole: a query that takes too long is interrupted, but one endless function
+call runs on, and a single huge list (`range(4e9)`) passes by DuckDB's memory limit. Text from strangers belongs into a
+`Sandbox`, where the kernel holds a process of its own to them: `LatentStore.sql`, the shell and a server use it unless
+they are told not to.
 """
 
-from latentstore.sql.session import run_sql
+from latentstore.sql.engine import Engine
+from latentstore.sql.limits import Limits
+from latentstore.sql.sandbox import Sandbox
 
-__all__ = ["run_sql"]
+__all__ = ["Engine", "Limits", "Sandbox"]

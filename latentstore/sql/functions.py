@@ -3,103 +3,218 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from latentstore.errors import InputError, LatentStoreError, UnknownSpace, suggest
+from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
     import duckdb
+    from jaxtyping import Float32, Int64
 
     from latentstore.space import EmbeddingSpace
+    from latentstore.storage import Snapshot
+    from latentstore.types import Array
 
 MAX_K = 10_000  # neighbours of one query
+MAX_HITS = 20_000_000  # of one call, which is at most 2048 queries
 
 _HIT = pa.struct({"id": pa.string(), "distance": pa.float32(), "similarity": pa.float32()})
+_HITS = "STRUCT(id VARCHAR, distance FLOAT, similarity FLOAT)[]"
+# A vector comes as a list of floats, everything else as text; `typeof` is known before the query runs.
+_MACRO = """
+CREATE MACRO neighbours(space, query, k) AS TABLE SELECT unnest(
+    CASE WHEN typeof(query) = 'VARCHAR' THEN neighbours_of_text(space, CAST(query AS VARCHAR), k)
+    ELSE neighbours_of_vector(space, CAST(query AS FLOAT[]), k) END, recursive := true)
+"""
 
 
-def create_functions(
-    connection: duckdb.DuckDBPyConnection, spaces: Mapping[str, EmbeddingSpace], failures: list[LatentStoreError]
-) -> None:
-    """Give a connection the functions.
+@dataclass(frozen=True)
+class _Found:
+    """A search and what it found."""
 
-    Args:
-        connection: Not yet locked.
-        spaces: The spaces that may be named.
-        failures: Receives what a function raises, which DuckDB passes on as text only.
+    name: str
+    vectors: Float32[Array, "m d"]
+    k: int
+    rows: Int64[Array, "m k"]
+    distances: Float32[Array, "m k"]
+
+
+class Functions:
+    """The functions of one session.
+
+    Attributes:
+        failure: What a function raised last, which DuckDB passes on as text only.
+        known: Names of all spaces there are, for the message about an unknown one.
     """
 
-    @contextmanager
-    def kept() -> Iterator[None]:
-        try:
-            yield
-        except LatentStoreError as error:
-            failures.append(error)
-            raise
+    def __init__(self, spaces: Mapping[str, EmbeddingSpace]) -> None:
+        self.failure: LatentStoreError | None = None
+        self.known: Iterable[str] = spaces
+        self._found: _Found | None = None
+        self._spaces = spaces
 
-    def latent(names: pa.Array, texts: pa.Array) -> pa.Array:
-        with kept():
-            pairs = list(zip(names.to_pylist(), texts.to_pylist(), strict=True))
-            vectors = {pair: _find(spaces, pair[0]).latent(pair[1]).vector for pair in dict.fromkeys(pairs)}
-            return pa.array([vectors[pair] for pair in pairs], pa.list_(pa.float32()))
+    def create(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Give a connection, not yet locked, the functions."""
+        for name, function, parameters, answer in (
+            ("latent", self._latent, ["VARCHAR", "VARCHAR"], "FLOAT[]"),
+            ("neighbours_of_text", self._of_texts, ["VARCHAR", "VARCHAR", "BIGINT"], _HITS),
+            ("neighbours_of_vector", self._of_vectors, ["VARCHAR", "FLOAT[]", "BIGINT"], _HITS),
+        ):
+            self.add(connection, name, function, parameters, answer)
+        connection.execute(_MACRO)
 
-    def neighbours(names: pa.Array, queries: pa.Array, counts: pa.Array) -> pa.Array:
-        with kept():
-            return _neighbours(spaces, names.to_pylist(), queries.to_pylist(), counts.to_pylist())
+    def add(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        name: str,
+        function: Callable[..., pa.Array],
+        parameters: list[str],
+        answer: str,
+    ) -> None:
+        """Give a connection one function of two or three whole columns; what it raises is kept."""
 
-    connection.create_function("latent", latent, ["VARCHAR", "VARCHAR"], "FLOAT[]", type="arrow")
-    hits = "STRUCT(id VARCHAR, distance FLOAT, similarity FLOAT)[]"
-    connection.create_function("neighbours_of", neighbours, ["VARCHAR", "VARCHAR", "BIGINT"], hits, type="arrow")
-    # A vector arrives as its text, which DuckDB writes so that it reads back exactly; no expression starts with [.
-    connection.execute(
-        "CREATE MACRO neighbours(space, query, k) AS TABLE "
-        "SELECT unnest(neighbours_of(space, CAST(query AS VARCHAR), k), recursive := true)"
+        def kept(*columns: pa.Array | pa.ChunkedArray) -> pa.Array:
+            try:
+                return function(*(c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns))
+            except LatentStoreError as error:
+                self.failure = error
+                raise
+
+        # DuckDB counts the parameters, and reads annotations where there are any.
+        counted = (lambda a, b: kept(a, b)) if len(parameters) == 2 else (lambda a, b, c: kept(a, b, c))
+        connection.create_function(name, counted, parameters, answer, type="arrow")
+
+    def space(self, name: str) -> EmbeddingSpace:
+        """A space by name; UnknownSpace says which there are."""
+        if name not in self._spaces:
+            raise UnknownSpace(f"no space {name!r}; {suggest(name, self.known)}")
+        return self._spaces[name]
+
+    def hits(self, name: str, query: str | list[float], k: int) -> Int64[Array, " k"]:
+        """Rows of the neighbours of one query, which the next call with the same arguments answers with."""
+        space = self.space(name)
+        vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float32)
+        vectors = check_vectors(vector, space.dim, space.metric, what="query vectors").reshape(-1, space.dim)
+        rows, distances, _ = space.searcher.search(vectors, k)
+        self._found = _Found(name, vectors, k, rows, distances)
+        return rows[rows >= 0]
+
+    def forget(self) -> None:
+        """Let go of the last hits, and of the last failure."""
+        self._found = self.failure = None
+
+    def _search(
+        self, name: str, vectors: Float32[Array, "m d"], k: int
+    ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+        known = self._found
+        if known is not None and (known.name, known.k) == (name, k) and np.array_equal(known.vectors, vectors):
+            return known.rows, known.distances
+        rows, distances, _ = self.space(name).searcher.search(vectors, k)
+        if len(vectors) == 1:  # DuckDB calls with constant arguments twice: once to plan
+            self._found = _Found(name, vectors, k, rows, distances)
+        return rows, distances
+
+    def _latent(self, names: pa.Array, texts: pa.Array) -> pa.Array:
+        pairs = list(zip(names.to_pylist(), texts.to_pylist(), strict=True))
+        known = [pair for pair in dict.fromkeys(pairs) if None not in pair]
+        vectors = {pair: self.space(pair[0]).latent(pair[1]).vector for pair in known}
+        return pa.array([vectors.get(pair) for pair in pairs], pa.list_(pa.float32()))
+
+    def _of_texts(self, names: pa.Array, texts: pa.Array, counts: pa.Array) -> pa.Array:
+        listed = texts.to_pylist()
+
+        def read(space: EmbeddingSpace, asked: Array) -> Float32[Array, "m d"]:
+            return np.stack([_vector(space, listed[i]) for i in asked])
+
+        return self._neighbours(names, counts, np.array([text is not None for text in listed], bool), read)
+
+    def _of_vectors(self, names: pa.Array, lists: pa.Array, counts: pa.Array) -> pa.Array:
+        there = np.array(lists.is_valid())
+        values = np.asarray(lists.values.fill_null(float("nan")), np.float32)
+        offsets = np.asarray(lists.offsets)
+
+        def read(space: EmbeddingSpace, asked: Array) -> Float32[Array, "m d"]:
+            starts, stops = offsets[asked], offsets[asked + 1]
+            if not (stops - starts == space.dim).all():
+                width = int((stops - starts)[stops - starts != space.dim][0])
+                raise InputError(f"neighbours got a vector of {width} numbers; space {space.name!r} needs {space.dim}")
+            return values[starts[:, None] + np.arange(space.dim)]
+
+        return self._neighbours(names, counts, there, read)
+
+    def _neighbours(
+        self,
+        names: pa.Array,
+        counts: pa.Array,
+        there: Array,
+        read: Callable[[EmbeddingSpace, Array], Float32[Array, "m d"]],
+    ) -> pa.Array:
+        """Hits of each query, one batch search per space and k; none where an argument is NULL."""
+        asked = list(zip(names.to_pylist(), counts.to_pylist(), strict=True))
+        groups = [pair for pair in dict.fromkeys(asked) if None not in pair]
+        parts: list[pa.StructArray] = []
+        first, length = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
+        total = 0
+        for name, k in groups:
+            if not 1 <= k <= MAX_K:
+                raise InputError(f"neighbours got k = {k}; choose 1 to {MAX_K}")
+            mine = np.flatnonzero(there & np.array([pair == (name, k) for pair in asked]))
+            if not len(mine):
+                continue
+            if len(mine) * k > MAX_HITS:
+                raise InputError(f"neighbours of {len(mine)} queries with k = {k} are too many; choose a smaller k")
+            space = self.space(name)
+            vectors = check_vectors(read(space, mine), space.dim, space.metric, what="query vectors")
+            rows, distances = self._search(name, vectors, k)
+            found = rows >= 0
+            length[mine] = found.sum(axis=1)
+            first[mine] = total + np.cumsum(length[mine]) - length[mine]
+            total += int(found.sum())
+            parts.append(_hits(space, rows[found], distances[found]))
+        return _listed(pa.concat_arrays([pa.array([], _HIT), *parts]), first, length)
+
+
+def _listed(hits: pa.StructArray, first: Int64[Array, " n"], length: Int64[Array, " n"]) -> pa.ListArray:
+    """Lists of the given stretches of the hits."""
+    ends = np.cumsum(length)
+    order = np.repeat(first - (ends - length), length) + np.arange(int(length.sum()))
+    return pa.ListArray.from_arrays(pa.array(np.append(0, ends).astype(np.int32)), hits.take(pa.array(order)))
+
+
+def _hits(space: EmbeddingSpace, rows: Int64[Array, " m"], distances: Float32[Array, " m"]) -> pa.StructArray:
+    given, nothing = pa.array(distances, pa.float32()), pa.nulls(len(rows), pa.float32())
+    distance = nothing if space.metric == "ip" else given
+    similarity = {"l2": lambda: nothing, "ip": lambda: given, "cosine": lambda: pa.array(1 - distances, pa.float32())}
+    return pa.StructArray.from_arrays(
+        [ids_of(space.snapshot, rows), distance, similarity[space.metric]()], fields=list(_HIT)
     )
 
 
-def _find(spaces: Mapping[str, EmbeddingSpace], name: str) -> EmbeddingSpace:
-    if name not in spaces:
-        raise UnknownSpace(f"no space {name!r}; {suggest(name, spaces)}")
-    return spaces[name]
+def ids_of(snapshot: Snapshot, rows: Int64[Array, " m"]) -> pa.StringArray:
+    """Ids of live rows, in their order, never as Python objects."""
+    numbers, positions = snapshot.locate(rows)
+    order, parts = [], []
+    for number in np.unique(numbers).tolist():
+        chosen = np.flatnonzero(numbers == number)
+        order.append(chosen)
+        parts.append(snapshot.segments[number].ids.take(pa.array(positions[chosen])).cast(pa.string()))
+    if not parts:
+        return pa.array([], pa.string())
+    return pa.concat_arrays(parts).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
 
 
-def _neighbours(
-    spaces: Mapping[str, EmbeddingSpace], names: list[str], queries: list[str], counts: list[int]
-) -> pa.Array:
-    """Hits of each query, one batch search per space and k."""
-    found: list[list[dict[str, Any]]] = [[] for _ in names]
-    asked = list(zip(names, counts, strict=True))
-    for name, k in dict.fromkeys(asked):
-        if not 1 <= k <= MAX_K:
-            raise InputError(f"neighbours got k = {k}; choose 1 to {MAX_K}")
-        space = _find(spaces, name)
-        mine = [i for i, one in enumerate(asked) if one == (name, k)]
-        hits = space.search([_query(space, queries[i]) for i in mine], k=k)
-        distances = None if space.metric == "ip" else hits.distances.tolist()
-        similarities = None if space.metric == "l2" else hits.similarities.tolist()
-        for order, i in enumerate(mine):
-            found[i] = [
-                {
-                    "id": one,
-                    "distance": distances and distances[order][rank],
-                    "similarity": similarities and similarities[order][rank],
-                }
-                for rank, one in enumerate(hits.ids[order])
-                if one is not None
-            ]
-    return pa.array(found, pa.list_(_HIT))
-
-
-def _query(space: EmbeddingSpace, text: str) -> Any:
-    """An expression, or a vector written as a list."""
+def _vector(space: EmbeddingSpace, text: str) -> Any:
+    """The vector of an expression, or of a list written as text (no expression starts with a bracket)."""
     if not text.lstrip().startswith("["):
-        return space.latent(text)
+        return space.latent(text).vector
     try:
-        return space.latent(np.array(json.loads(text), dtype=np.float32))
+        return space.latent(np.array(json.loads(text), dtype=np.float32)).vector
     except (ValueError, TypeError) as error:
         raise InputError(
             f"neighbours cannot read the vector {text[:40]}… ({error}); pass {space.dim} numbers"

@@ -1,4 +1,4 @@
-"""One query on one locked-down DuckDB session."""
+"""A locked-down DuckDB session over fixed snapshots, which answers one query after the other."""
 
 from __future__ import annotations
 
@@ -6,100 +6,190 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 
 from latentstore.errors import LatentStoreError, QueryRefused, StorageError, suggest
-from latentstore.sql.functions import create_functions
-from latentstore.sql.views import create_views
+from latentstore.sql.functions import Functions, ids_of
+from latentstore.sql.near import NearJoin, near_join
+from latentstore.sql.statement import message
+from latentstore.sql.views import cover, create_views, uncover, vectors_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from latentstore.space import EmbeddingSpace
+    from latentstore.sql.gather import RowGroups
+    from latentstore.sql.limits import Limits
 
-MAX_LENGTH = 1_000_000  # characters
+BATCH_ROWS = 65_536
+_OUT_OF_MEMORY = re.compile(r"^Out of Memory Error|bad_alloc|\bMemoryError|[Ff]ailed to allocate|malloc of size")
 
 _Config = dict[str, str | bool | int | float | list[str]]
 
 
-def run_sql(
-    query: str, spaces: Mapping[str, EmbeddingSpace], *, timeout: float = 60.0, memory_limit: str = "2GB"
-) -> pa.Table:
-    """Run one SELECT.
+class Session:
+    """One connection, for one query at a time.
+
+    Before it sees a query, access to files is cut down to the segments of its spaces, extensions and Python variables
+    are out of reach, and its settings are locked. A query runs in a read-only transaction that is rolled back, so that
+    the next one finds nothing of it.
 
     Args:
-        query: SQL in DuckDB's dialect.
-        spaces: The spaces by name; only those that the text mentions are looked up (all, when it mentions none).
-        timeout: Seconds until the query is interrupted.
-        memory_limit: Of DuckDB, with unit.
+        spaces: By name; they must not move to another version.
+        beside: Which of the tables beside each space exist.
+        limits: What each query may use.
+        groups: Decoded metadata that other sessions use, too.
 
-    Returns:
-        The result.
-
-    Raises:
-        QueryRefused: Not exactly one SELECT, an error in it, or more than it may use; the message is DuckDB's.
-        StorageError: A segment cannot be read.
-        LatentStoreError: What `latent` or `neighbours` raised for its arguments.
+    Attributes:
+        usable: False once a query was stopped: the session is then closed, not used again.
     """
-    statement = _one_select(query)
-    failures: list[LatentStoreError] = []
-    connection = _connect(memory_limit)
-    try:
-        opened = _mentioned(query, spaces)
-        for name, space in opened.items():
-            create_views(connection, name, space, query)
-        create_functions(connection, spaces, failures)
-        segments = [segment for space in opened.values() for segment in space.snapshot.segments]
-        files = [str(path) for one in segments for path in (one.path, one.patch_path) if path is not None]
-        _lock(connection, files)
+
+    def __init__(
+        self, spaces: Mapping[str, EmbeddingSpace], beside: Iterable[str], limits: Limits, groups: RowGroups
+    ) -> None:
+        self.usable = True
+        self._limits = limits
+        self._spaces = spaces
+        self._groups = groups
+        self._functions = Functions(spaces)
+        self._types: dict[str, dict[str, str]] = {}
+        # DuckDB does not look for signals while a query runs, so the calling thread has to stay in Python.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sql")
+        self._connection = _connect(limits.memory)
         try:
-            return _answer(connection, statement, timeout)
-        except duckdb.Error as error:
-            raise failures[0] if failures else _refusal(error, spaces) from error
-    finally:
-        connection.close()
+            for name, space in spaces.items():
+                self._types[name] = create_views(self._connection, name, space, beside, self._functions)
+            self._functions.create(self._connection)
+            segments = [segment for space in spaces.values() for segment in space.snapshot.segments]
+            files = [path for one in segments for path in (one.path, one.patch_path) if path is not None]
+            _lock(self._connection, list(map(str, files)))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of everything; waits for a query that could not be interrupted."""
+        self._thread.shutdown()
+        self._connection.close()
+
+    def run(self, statement: duckdb.Statement, parameters: Mapping[str, Any], known: Iterable[str]) -> pa.Table:
+        """Answer one SELECT.
+
+        Args:
+            statement: From `one_select`.
+            parameters: A value for each of its parameters.
+            known: Names of all spaces there are, for the message about an unknown one.
+
+        Raises:
+            QueryRefused: It fails, or needs more than it may use.
+            StorageError: A segment cannot be read.
+            LatentStoreError: What `latent` or `neighbours` raised for its arguments.
+        """
+        self._functions.forget()
+        self._functions.known = known
+        near = near_join(statement.query, parameters) if "neighbours" in statement.query else None
+        answer = self._thread.submit(self._answer, statement, dict(parameters), near)
+        try:
+            return answer.result(self._limits.seconds)
+        except TimeoutError as error:
+            self._stop()
+            raise QueryRefused(self._limits.over_time()) from error
+        except MemoryError as error:  # Arrow's, too
+            self.usable = False
+            raise QueryRefused(self._limits.over_memory()) from error
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise self._functions.failure or self._refusal(error, known) from error
+        except LatentStoreError:
+            raise
+        except BaseException:  # Ctrl-C
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
+        self.usable = False
+        self._connection.interrupt()
+
+    def _answer(self, statement: duckdb.Statement, parameters: dict[str, Any], near: NearJoin | None) -> pa.Table:
+        if near is None or near.space not in self._spaces:
+            return self._read(statement, parameters)
+        cover(self._connection, near.space, self._near_rows(near), self._types[near.space])
+        try:
+            return self._read(statement, parameters)
+        finally:
+            uncover(self._connection, near.space)
+
+    def _near_rows(self, near: NearJoin) -> pa.Table:
+        """The rows of the hits, as the space's view would show them."""
+        snapshot = self._spaces[near.space].snapshot
+        rows = self._functions.hits(near.space, near.query, near.k)
+        names = [name for name in snapshot.column_types if near.columns is None or name.lower() in near.columns]
+        # Decoded row groups know nothing of what changed beside the files.
+        plain = not any(s.record.patch or s.record.names or s.record.defaults for s in snapshot.segments)
+        taken = self._groups.take(snapshot, rows, names) if plain else snapshot.columns(rows, names)
+        columns = {"id": ids_of(snapshot, rows), **{name: taken[name] for name in names}}
+        if near.columns is None or "vector" in near.columns:
+            columns["vector"] = vectors_of(snapshot, rows)
+        return pa.table(columns)
+
+    def _read(self, statement: duckdb.Statement, parameters: dict[str, Any]) -> pa.Table:
+        """The result, read batch by batch so that it is never larger than it may be."""
+        self._connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
+        try:
+            reader = self._connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
+            batches, size = [], 0
+            for batch in reader:
+                size += batch.nbytes
+                if size > self._limits.result:
+                    raise QueryRefused(self._limits.over_result())
+                batches.append(batch)
+            return pa.Table.from_batches(batches, reader.schema)
+        finally:
+            reader = None
+            self._connection.execute("ROLLBACK").fetchall()
+
+    def _refusal(self, error: Exception, known: Iterable[str]) -> LatentStoreError:
+        """Our error for one of DuckDB's, which a reader of batches passes on as text."""
+        text = message(error)
+        if isinstance(error, duckdb.PermissionException) or text.startswith("Permission Error"):
+            return QueryRefused(f"the query reaches outside the store: {text}; a store answers from its spaces only")
+        if isinstance(error, duckdb.OutOfMemoryException) or _OUT_OF_MEMORY.search(text):
+            self.usable = False
+            return QueryRefused(self._limits.over_memory())
+        if isinstance(error, duckdb.IOException) or text.startswith("IO Error"):
+            return StorageError(f"a segment cannot be read: {text}; run verify")
+        if isinstance(error, duckdb.FatalException | duckdb.InternalException) or text.startswith(
+            ("FATAL", "INTERNAL")
+        ):
+            self.usable = False
+        unknown = re.search(r"Table with name (\S+) does not exist", text)
+        if unknown:
+            return QueryRefused(f"no space or table {unknown[1]!r}; {suggest(unknown[1], known)}")
+        return QueryRefused(f"the query fails: {text}")
 
 
-def _one_select(query: str) -> duckdb.Statement:
-    """Parse the text; anything but one SELECT is refused."""
-    if not isinstance(query, str):
-        raise QueryRefused(f"an SQL query is text, not {type(query).__name__}; pass one SELECT")
-    if len(query) > MAX_LENGTH:
-        raise QueryRefused(f"the query has {len(query)} characters; at most {MAX_LENGTH} are read")
-    try:
-        statements = duckdb.extract_statements(query)
-    except (duckdb.Error, UnicodeError) as error:
-        raise QueryRefused(f"the query does not parse: {_message(error)}") from error
-    if len(statements) != 1:
-        raise QueryRefused(f"the query has {len(statements)} statements; send exactly one SELECT")
-    if statements[0].type != duckdb.StatementType.SELECT:
-        raise QueryRefused(f"this is a {statements[0].type.name} statement; a store answers SELECT only")
-    if statements[0].named_parameters:
-        raise QueryRefused("the query has parameters ($1 or ?), and no values come with it; write the values")
-    return statements[0]
+def threads() -> int:
+    """How many threads a query runs on."""
+    return min(4, os.cpu_count() or 1)
 
 
-def _mentioned(query: str, spaces: Mapping[str, EmbeddingSpace]) -> dict[str, EmbeddingSpace]:
-    """Spaces whose name is a word of the text; a name cannot be used without being written."""
-    words = set(re.findall(r"\w+", query.lower()))
-    return {name: spaces[name] for name in [name for name in spaces if name in words] or spaces}
-
-
-def _connect(memory_limit: str) -> duckdb.DuckDBPyConnection:
+def _connect(memory: int) -> duckdb.DuckDBPyConnection:
     config: _Config = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
         "python_enable_replacements": False,  # FROM name must not find Python variables
-        "memory_limit": memory_limit,
-        "threads": min(4, os.cpu_count() or 1),
+        "memory_limit": f"{memory}B",
+        "threads": threads(),
     }
     connection = duckdb.connect(config=config)
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")  # it would be written into the answer on standard output
-    connection.execute("SET temp_directory = ''")  # nothing is spilled to disk
+    for setting in (
+        "TimeZone = 'UTC'",
+        "enable_progress_bar = false",  # it would be written into the answer on standard output
+        "parquet_metadata_cache = true",  # segments never change
+        "temp_directory = ''",  # nothing is spilled to disk
+    ):
+        connection.execute(f"SET {setting}")
     return connection
 
 
@@ -108,40 +198,3 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: Iterable[str]) -> None:
     connection.execute(f"SET allowed_paths = [{listed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    connection.execute("BEGIN TRANSACTION READ ONLY")  # a SELECT may hide an INSERT in a WITH
-
-
-def _answer(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, timeout: float) -> pa.Table:
-    """Run the statement in a thread of its own, interrupted when its time is over or the caller is (Ctrl-C).
-
-    DuckDB does not look for signals while a query runs, so the calling thread has to stay in Python.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="sql") as worker:
-        answer = worker.submit(lambda: connection.sql(statement).to_arrow_table())
-        try:
-            return answer.result(timeout)
-        except TimeoutError as error:
-            raise QueryRefused(
-                f"the query took longer than {timeout:g} s; ask for less, or raise the timeout"
-            ) from error
-        finally:
-            connection.interrupt()  # of a query that has ended: nothing
-
-
-def _refusal(error: duckdb.Error, spaces: Mapping[str, EmbeddingSpace]) -> LatentStoreError:
-    message = _message(error)
-    if isinstance(error, duckdb.PermissionException):
-        return QueryRefused(f"the query reaches outside the store: {message}; a store answers from its spaces only")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return QueryRefused(f"the query needs more memory than it may use: {message}; ask for less")
-    if isinstance(error, duckdb.IOException):
-        return StorageError(f"a segment cannot be read: {message}; run verify")
-    unknown = re.search(r"Table with name (\S+) does not exist", message)
-    if unknown:
-        return QueryRefused(f"no space or table {unknown[1]!r}; {suggest(unknown[1], spaces)}")
-    return QueryRefused(f"the query fails: {message}")
-
-
-def _message(error: Exception) -> str:
-    """DuckDB's message without the excerpt of the query that follows it."""
-    return " ".join(str(error).partition("\n\nLINE ")[0].split())

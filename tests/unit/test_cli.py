@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shlex
@@ -174,6 +176,21 @@ def test_arrow_file_and_stream(run: Run, made: Path) -> None:
     assert {"distance", "label", "split"} <= set(table.column_names)
     done = subprocess.run([*CALL, "sql", made, "SELECT count(*) AS n FROM small", "--arrow", "-"], capture_output=True)
     assert pa.ipc.open_stream(done.stdout).read_all().to_pylist() == [{"n": 1400}]
+
+
+def test_csv_keeps_every_value(run: Run) -> None:
+    query = """SELECT 'a,"b' AS text, NULL AS nothing, 0.1::DOUBLE AS number, [1, 2] AS list, true AS flag,
+    DATE '2026-01-02' AS day"""
+    code, out, _ = run("sql", "STORE", query, "--csv")
+    assert code == 0
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert row == {
+        "text": 'a,"b', "nothing": "", "number": "0.1", "list": "[1, 2]", "flag": "true", "day": "2026-01-02"
+    }  # fmt: skip
+    assert run("sql", "STORE", "SELECT id FROM small WHERE false", "--csv")[1] == "id\n"
+    code, _, err = run("sql", "STORE", query, "--csv", "--json")
+    assert code == 2
+    assert "one form" in err
 
 
 def test_interpolate_draws_and_tells(run: Run, made: Path) -> None:
@@ -444,13 +461,14 @@ def test_a_search_is_answered_within_a_second(made: Path) -> None:
     assert not {"torch", "prefect", "numba", "sklearn", "matplotlib", "umap", "pandas", "jaxtyping"} & set(loaded)
 
 
-def test_interrupt_is_130(made: Path) -> None:
+@pytest.mark.parametrize("where", ["--sandbox", "--no-sandbox"])
+def test_interrupt_is_130(made: Path, where: str) -> None:
     process = subprocess.Popen(
-        [*CALL, "sql", str(made), "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"],
+        [*CALL, "sql", str(made), where, "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not busy(process.pid):
+    while not any(map(busy, [process.pid, *children(process.pid)])):
         assert process.poll() is None
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
@@ -458,6 +476,10 @@ def test_interrupt_is_130(made: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.count("\n") <= 1
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def busy(pid: int) -> bool:

@@ -1,0 +1,90 @@
+"""Metadata of a few rows, from row groups that stay decoded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from latentstore.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jaxtyping import Int64
+
+    from latentstore.storage import Segment, Snapshot
+    from latentstore.types import Array
+
+
+class RowGroups:
+    """Decoded columns of row groups, the least used dropped; segments never change. Safe from several threads.
+
+    Args:
+        most: Bytes that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._kept: OrderedDict[tuple[str, int, str], pa.ChunkedArray] = OrderedDict()
+        self._lock = Lock()
+        self._file = lru_cache(64)(_open)
+
+    def take(self, snapshot: Snapshot, rows: Int64[Array, " m"], names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+        """Metadata columns of live rows, in their order, NULL where a segment lacks one."""
+        numbers, positions = snapshot.locate(rows)
+        found: dict[str, list[pa.Array]] = {name: [] for name in names}
+        order = []
+        for number in np.unique(numbers).tolist():
+            segment = snapshot.segments[number]
+            file, starts = self._file(segment.path)
+            there = np.flatnonzero(numbers == number)
+            groups = np.searchsorted(starts, positions[there], side="right") - 1
+            for group in np.unique(groups).tolist():
+                chosen = there[groups == group]
+                order.append(chosen)
+                inside = pa.array(positions[chosen] - starts[group])
+                for name in names:
+                    kind = snapshot.column_types[name]
+                    if name in file.schema_arrow.names:
+                        part = pc.cast(self._column(segment, group, name).take(inside), kind).combine_chunks()
+                    else:
+                        part = pa.nulls(len(chosen), kind)
+                    found[name].extend(part.chunks if isinstance(part, pa.ChunkedArray) else [part])
+        back = pa.array(np.argsort(np.concatenate([np.empty(0, np.int64), *order]), kind="stable"))
+        return {name: pa.chunked_array(parts, snapshot.column_types[name]).take(back) for name, parts in found.items()}
+
+    def _column(self, segment: Segment, group: int, name: str) -> pa.ChunkedArray:
+        key = (str(segment.path), group, name)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            file, _ = self._file(segment.path)
+            try:
+                column = file.read_row_group(group, columns=[name], use_threads=False)[name]
+            except (OSError, pa.ArrowException) as error:
+                raise StorageError(f"a segment cannot be read: {segment.path}: {error}; run verify") from error
+            self._kept[key] = column
+            self._size += column.nbytes
+            while self._size > self._most and len(self._kept) > 1:
+                self._size -= self._kept.popitem(last=False)[1].nbytes
+            return column
+
+
+def _open(path: Path) -> tuple[pq.ParquetFile, Int64[Array, " g"]]:
+    """A segment's file, mapped, and the position at which each of its row groups begins."""
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"a segment cannot be read: {path}: {error}; run verify") from error
+    counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    return file, np.concatenate([[0], np.cumsum(counts)])[:-1]

@@ -1,0 +1,67 @@
+"""SQL text → one SELECT statement, or a refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from latentstore.errors import QueryRefused
+
+MAX_LENGTH = 1_000_000  # characters
+
+
+def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
+    """Parse the text; anything but one SELECT, with a value for each of its parameters, is refused."""
+    if not isinstance(query, str):
+        raise QueryRefused(f"an SQL query is text, not {type(query).__name__}; pass one SELECT")
+    if len(query) > MAX_LENGTH:
+        raise QueryRefused(f"the query has {len(query)} characters; at most {MAX_LENGTH} are read")
+    try:
+        statements = duckdb.extract_statements(query)
+    except (duckdb.Error, UnicodeError) as error:
+        raise QueryRefused(f"the query does not parse: {message(error)}") from error
+    if len(statements) != 1:
+        raise QueryRefused(f"the query has {len(statements)} statements; send exactly one SELECT")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryRefused(f"this is a {statements[0].type.name} statement; a store answers SELECT only")
+    if set(statements[0].named_parameters) != set(parameters):
+        asked, given = (", ".join(sorted(names)) or "none" for names in (statements[0].named_parameters, parameters))
+        raise QueryRefused(
+            f"the query has parameters ($name or ?): {asked}; values were given for: {given}; "
+            "name each one $name and pass its value"
+        )
+    return statements[0]
+
+
+def plain_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON has them: numbers, text, Booleans, None, and lists of them (from arrays, too).
+
+    Raises:
+        QueryRefused: Something else.
+    """
+    return {str(name): _plain(name, value) for name, value in parameters.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(name, one) for one in value]
+    raise QueryRefused(f"parameter {name!r} is a {type(value).__name__}; pass numbers, text, Booleans or a vector")
+
+
+def mentioned(query: str, names: Iterable[str]) -> list[str]:
+    """Names that are a word of the text, in any case; what is used has to be written."""
+    words = set(re.findall(r"\w+", query.lower()))
+    return [name for name in names if name in words]
+
+
+def message(error: Exception) -> str:
+    """DuckDB's message without the excerpt of the query that follows it."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())
