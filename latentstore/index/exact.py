@@ -19,7 +19,7 @@ class Vectors(Protocol):
     """Vectors by number, wherever they lie."""
 
     def __call__(self, numbers: Int64[Array, " c"], /) -> Float32[Array, "c d"]:
-        """Vectors of numbers."""
+        """Vectors of numbers, copied: the caller may change them."""
         ...
 
     def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
@@ -135,6 +135,8 @@ def rank(
         Numbers (m, k) and distances (m, k), as `exact_search`.
     """
     m, width = candidates.shape
+    if m == 1 and width:
+        return _rank_one(vectors, queries, candidates[0], k, metric)
     numbers = np.full((m, k), -1, np.int64)
     distances = np.full((m, k), np.nan, np.float32)
     compiled = metric != "cosine" and m >= COMPILED_QUERIES
@@ -148,6 +150,27 @@ def rank(
         lines, kept = np.arange(len(tried))[:, None], order.shape[1]
         numbers[part, :kept] = tried[lines, order]
         distances[part, :kept] = -keys[lines, order] if metric == "ip" else keys[lines, order]
+    return numbers, distances
+
+
+def _rank_one(
+    vectors: Vectors, query: Float32[Array, "1 d"], candidates: Int64[Array, " c"], k: int, metric: Metric
+) -> tuple[Int64[Array, "1 k"], Float32[Array, "1 k"]]:
+    """`rank` of one query, where what NumPy needs per call is most of the time."""
+    tried = np.sort(candidates)
+    if tried[0] < 0:
+        tried = tried[tried.searchsorted(0) :]
+    found = vectors(tried)
+    if metric == "l2":
+        found -= query  # ours: indexing made a copy
+        measured = np.sqrt(np.einsum("cd,cd->c", found, found))
+    else:
+        measured = distance_pairs(query, found, metric)
+    order = (-measured if metric == "ip" else measured).argsort(kind="stable")[:k]
+    if len(order) == k:
+        return tried[order][None], measured[order][None]
+    numbers, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.nan, np.float32)
+    numbers[0, : len(order)], distances[0, : len(order)] = tried[order], measured[order]
     return numbers, distances
 
 

@@ -103,7 +103,7 @@ def _neighbours(
     snapshot = searcher.snapshot
     there = rows >= 0
     if single:
-        kept = int(there[0].sum())
+        kept = int(np.count_nonzero(there))
         rows, distances = rows[0, :kept], distances[0, :kept]
         ids = snapshot.gather.ids(rows) if kept else np.empty(0, object)
         flat = rows
