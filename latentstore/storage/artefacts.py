@@ -60,7 +60,7 @@ def read(layout: SpaceLayout, record: FileRecord) -> bytes:
             f"{path} is missing; it is derived: build it again, or open the newest version"
         ) from error
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check the disk and the permissions") from error
+        raise files.unreadable(path, error) from error
     if len(content) != record.size or hashlib.sha256(content).hexdigest() != record.sha256:
         raise ChecksumMismatch(f"{path} is not what the manifest says (size or sha256); it is derived: build it again")
     return content

@@ -37,16 +37,29 @@ T = TypeVar("T")
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `StorageError` that names the path, the reason and the remedy."""
+def storing(path: Path, state: str = "nothing was committed") -> Iterator[None]:
+    """Turn an `OSError` into a `StorageError` that names the path, the reason, the remedy and the state of things."""
     try:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk and the permissions, and try again")
         place = error.filename or path
-        raise StorageError(
-            f"cannot write {place}: {error.strerror or error}; {remedy} (nothing was committed)"
-        ) from error
+        raise StorageError(f"cannot write {place}: {error.strerror or error}; {remedy} ({state})") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `StorageError` that names the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """The error to raise for a file or folder that cannot be read."""
+    place = error.filename or path
+    return StorageError(f"cannot read {place}: {error.strerror or error}; check the disk and the permissions")
 
 
 def sync_folder(folder: Path) -> None:
@@ -98,12 +111,39 @@ def create_exclusive(path: Path, content: bytes) -> bool:
     """
     temporary = write_temporary(path.parent, content)
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
+        if not link(temporary, path):
+            return False
     finally:
         discard([temporary])
     sync_folder(path.parent)
+    return True
+
+
+def link(temporary: Path, path: Path) -> bool:
+    """Give a finished file its name, unless the name is taken: then return False.
+
+    A network disk may do it and report an error all the same (a repeated request finds the name taken by its own
+    first try), so after an error the name itself is asked.
+
+    Raises:
+        OSError: The name was not given.
+        StorageError: Nobody can say whether it was.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        try:
+            if path.samefile(temporary):
+                return True
+        except FileNotFoundError:
+            pass
+        except OSError as unknown:
+            raise StorageError(
+                f"{path} may have been written or not ({error.strerror}); check the disk, then look whether it is there"
+            ) from unknown
+        if isinstance(error, FileExistsError):
+            return False
+        raise
     return True
 
 

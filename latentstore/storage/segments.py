@@ -14,7 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from latentstore.errors import ChecksumMismatch, UnknownVersion
-from latentstore.storage import arrow, hashing
+from latentstore.storage import arrow, files, hashing
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
 from latentstore.types import Array
@@ -68,6 +68,8 @@ class Segment:
             size = path.stat().st_size
         except FileNotFoundError as error:
             raise self._gone(path) from error
+        except OSError as error:
+            raise files.unreadable(path, error) from error
         if size != record.size:
             raise ChecksumMismatch(f"{path} has {size} bytes, the manifest says {record.size}; {REMEDY}")
         return path

@@ -66,8 +66,9 @@ class StagedSegment:
         """Whether every file has the size and sha256 it was finished with."""
         for one in [] if self.record is None else self.record.files.values():
             path = self.layout.file(one.name)
-            if not path.exists() or path.stat().st_size != one.size or files.sha256_of(path) != one.sha256:
-                return False
+            with files.reading(path):
+                if not path.exists() or path.stat().st_size != one.size or files.sha256_of(path) != one.sha256:
+                    return False
         return True
 
     def renew(self) -> None:
@@ -94,7 +95,13 @@ class StagedSegment:
         Raises:
             ManifestInvalid: The file is damaged.
         """
-        value = parse_json(path.read_bytes(), path)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise files.unreadable(path, error) from error
+        value = parse_json(content, path)
         try:
             record = SegmentRecord.from_json(value["segment"])
             columns = tuple((str(name), str(kind)) for name, kind in value["columns"])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from latentstore.errors import ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
 from latentstore.storage import files
-from latentstore.storage.layout import FORMAT, StoreLayout
+from latentstore.storage.layout import FORMAT, SpaceLayout, StoreLayout
+from latentstore.storage.log import Log
 from latentstore.storage.manifest import Json, check_format, parse_json
 from latentstore.storage.space_files import SpaceFiles
 from latentstore.storage.verify import Problem
@@ -74,12 +75,16 @@ class StoreFiles:
                 files.create_exclusive(self.layout.store_json, json.dumps({"format": FORMAT}).encode())
             for folder in (self.layout.encoders, self.layout.spaces):
                 files.make_folder(folder)
+            for folder in (self.folder.parent, self.folder):  # again: who made them may have been killed before that
+                files.sync_folder(folder)
 
     def spaces(self) -> list[str]:
-        """Names of the spaces, sorted."""
-        if not self.layout.spaces.is_dir():
-            return []
-        return sorted(path.name for path in self.layout.spaces.iterdir() if (path / "manifests").is_dir())
+        """Names of the spaces, sorted; not those whose creation ended before the first version."""
+        with files.reading(self.layout.spaces):
+            if not self.layout.spaces.is_dir():
+                return []
+            found = [path for path in self.layout.spaces.iterdir() if (path / "manifests").is_dir()]
+        return sorted(path.name for path in found if not Log(SpaceLayout(path)).unfinished())
 
     def space(self, name: str) -> SpaceFiles:
         """Open a space.
