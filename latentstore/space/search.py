@@ -62,7 +62,7 @@ class Searcher:
 
         predicate = parse_where(where, snapshot.column_types)
         files = [
-            SegmentFile(segment.path, segment.first_row, gaps=segment.record.count < segment.record.span)
+            SegmentFile(segment.checked_path, segment.first_row, gaps=segment.record.count < segment.record.span)
             for segment in snapshot.segments
         ]
         found = select_rows(predicate, files)

@@ -51,7 +51,7 @@ def run_sql(
         for name, space in opened.items():
             create_views(connection, name, space, query)
         create_functions(connection, spaces, failures)
-        files = [str(segment.path) for space in opened.values() for segment in space.snapshot.segments]
+        files = [str(segment.checked_path) for space in opened.values() for segment in space.snapshot.segments]
         _lock(connection, files)
         try:
             return _answer(connection, statement, timeout)

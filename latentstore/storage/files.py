@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from latentstore.errors import StorageError
+from latentstore.storage.sums import Summing
+from latentstore.types import Array
 
 TEMPORARY = ".tmp-"  # prefix of files being written that no one names yet
 _BLOCK = 1 << 22  # bytes per write() and per hash update of large buffers
@@ -199,6 +201,7 @@ class Sink(io.RawIOBase):
         self.size = 0
         self.abandoned = False  # then further writes go nowhere
         self._sha = hashlib.sha256()
+        self._summing = Summing()
         self._hasher: ThreadPoolExecutor | None = None
         self._pending: list[Future[None]] = []
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -231,15 +234,29 @@ class Sink(io.RawIOBase):
         if self._hasher is None and self.size >= _THREADED:
             self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
         if self._hasher is None:
-            self._sha.update(block)
+            self._digest(block)
             return
-        self._pending.append(self._hasher.submit(self._sha.update, block))
+        self._pending.append(self._hasher.submit(self._digest, block))
         if len(self._pending) > 16:  # bounds what waits in memory
             self._pending.pop(0).result()
 
+    def _digest(self, block: memoryview) -> None:
+        self._sha.update(block)
+        self._summing.update(block)
+
+    def sums(self) -> Array:
+        """Sums of the blocks, uint64 (b,), once all is written; see `storage.sums`."""
+        for pending in self._pending:
+            pending.result()
+        return self._summing.finish()
+
     def sync(self) -> None:
         """Make the content durable."""
-        os.fsync(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     def finish(self) -> tuple[int, str]:
         """Close, after all is hashed. Returns size in bytes and sha256."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from latentstore.errors import ChecksumMismatch, UnknownVersion
 from latentstore.storage import arrow, files, hashing
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
+from latentstore.storage.sums import Blocks, flat_columns, read_sums, read_whole
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ class Segment:
             return ChecksumMismatch(f"{path} is missing; {REMEDY}")
         return UnknownVersion(f"version {self.version} was vacuumed while it was open; open the newest snapshot")
 
-    def _read(self, record: FileRecord, read: Callable[[Path], T]) -> T:
-        path = self._sized(record)
+    def _read(self, record: FileRecord, read: Callable[[Path], T], *, sized: bool = True) -> T:
+        path = self._sized(record) if sized else self._layout.file(record.name)
         try:
             return read(path)
         except FileNotFoundError as error:
@@ -89,16 +91,54 @@ class Segment:
             raise ChecksumMismatch(f"{path} cannot be read ({error}); {REMEDY}") from error
 
     @cached_property
-    def vectors(self) -> Float32[Array, "n d"]:
-        """All vectors in row order, dead ones too, mapped and read-only."""
+    def _sums(self) -> dict[str, Array] | None:
+        """Sums of the blocks of each file; None for a segment that was written without."""
+        record = self.record.files.get("sums")
+        if record is None:
+            return None
+        sizes = {kind: file.size for kind, file in self.record.files.items()}
+        return self._read(record, lambda path: read_sums(path, record, sizes))
+
+    def _blocks(self, kind: str) -> Blocks | None:
+        """The blocks of a file, none checked yet."""
+        sums = self._sums
+        if sums is None:
+            return None
+        return self._read(self.record.files[kind], lambda path: Blocks(np.memmap(path, np.uint8, "r"), sums[kind]))
+
+    @cached_property
+    def mapped(self) -> Float32[Array, "n d"]:
+        """All vectors in row order, dead ones too, mapped and read-only; nothing but the size is checked."""
         shape = (self.record.count, self._dim)
         return self._read(
             self.record.files["f32"], lambda path: np.memmap(path, "<f4", "r", shape=shape).view(np.ndarray)
         )
 
     @cached_property
+    def _f32(self) -> Blocks | None:
+        return self._blocks("f32")
+
+    @property
+    def vectors(self) -> Float32[Array, "n d"]:
+        """`mapped`, for a scan: every block is checked before the first one."""
+        if (blocks := self._f32) is not None and not blocks.whole:
+            self._read(self.record.files["f32"], lambda _: blocks.check(), sized=False)
+        return self.mapped
+
+    def vectors_for(self, positions: Int64[Array, " m"]) -> Float32[Array, "n d"]:
+        """`mapped`, for a gather: only the blocks that hold these positions are checked."""
+        if (blocks := self._f32) is not None and not blocks.whole:
+            width = 4 * self._dim
+            self._read(self.record.files["f32"], lambda _: blocks.check_rows(positions, width), sized=False)
+        return self.mapped
+
+    @cached_property
     def _table(self) -> pa.RecordBatch:
+        blocks = self._blocks("ids")
+
         def read(path: Path) -> pa.RecordBatch:
+            if blocks is not None:
+                blocks.check()
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
             if batch.num_rows != self.record.count:
                 raise ValueError(f"{batch.num_rows} rows for {self.record.count}")
@@ -143,18 +183,19 @@ class Segment:
     @cached_property
     def dead_positions(self) -> Int64[Array, " k"]:
         """Positions of the dead rows, ascending."""
-        if self.record.deletes is None:
+        deletes = self.record.deletes
+        if deletes is None:
             return np.empty(0, np.int64)
 
         def read(path: Path) -> Array:
-            positions: Array = np.load(path, allow_pickle=False)
+            positions: Array = np.load(io.BytesIO(read_whole(path, deletes)), allow_pickle=False)
             if positions.dtype != np.int64 or positions.shape != (self.record.dead,):
                 raise ValueError(f"{positions.dtype} {positions.shape} for {self.record.dead} dead rows")
             if len(positions) and not 0 <= positions[0] <= positions[-1] < self.record.count:
                 raise ValueError("positions out of range")
             return positions
 
-        return self._read(self.record.deletes, read)
+        return self._read(deletes, read)
 
     @cached_property
     def alive(self) -> Bool[Array, " n"] | None:
@@ -186,11 +227,26 @@ class Segment:
         """Positions of live ids, −1 where an id is not here."""
         return hashing.match(wanted, hashes, self.hashes, self.hash_positions, self.ids, self.alive)
 
+    @property
+    def checked_path(self) -> Path:
+        """The Parquet file, its footer and all columns but the vectors checked: for readers that check nothing."""
+        _ = self._parquet
+        return self.path
+
     @cached_property
     def _parquet(self) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
+        blocks = self._blocks("parquet")
+
         def read(path: Path) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
             content = pa.memory_map(str(path)).read_buffer()
+            if blocks is not None:
+                blocks.check_bytes(content.size - 8, content.size)  # the length of the footer and "PAR1"
+                footer = int.from_bytes(content[-8:-4].to_pybytes(), "little") + 8
+                blocks.check_bytes(max(content.size - footer, 0), content.size)
             metadata = pq.ParquetFile(pa.BufferReader(content)).metadata
+            if blocks is not None:
+                for start, stop in flat_columns(metadata):
+                    blocks.check_bytes(start, stop)
             counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             if sum(counts) != self.record.count:
                 raise ValueError(f"{sum(counts)} rows for {self.record.count}")

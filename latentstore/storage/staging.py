@@ -6,7 +6,6 @@ With a key they outlive the process, so that a long job can go on where it was k
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from latentstore.errors import ManifestInvalid, UnknownVersion
 from latentstore.storage import files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.log import Log
-from latentstore.storage.manifest import Json, SegmentRecord, parse_json
+from latentstore.storage.manifest import Json, SegmentRecord, parse_json, seal
 from latentstore.storage.segments import Segment
 
 
@@ -86,7 +85,7 @@ class StagedSegment:
             "encoder": self.encoder,
             "properties": self.properties,
         }
-        return json.dumps(value, separators=(",", ":")).encode()
+        return seal(value)
 
     @classmethod
     def from_file(cls, layout: SpaceLayout, key: str, path: Path) -> StagedSegment:

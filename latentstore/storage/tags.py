@@ -5,7 +5,6 @@ Writers of tags take the space's lock (so does vacuum); readers take none.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from latentstore.errors import CommitConflict, ManifestInvalid, UnknownVersion, 
 from latentstore.storage import files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.log import Log
-from latentstore.storage.manifest import parse_json
+from latentstore.storage.manifest import parse_json, seal
 
 ANY: Any = object()  # of `expected`: swap whatever is there
 _STATE = "the tag stands where it stood, or moved already: look at tags()"
@@ -32,7 +31,10 @@ def read(path: Path) -> int | None:
         return None
     except OSError as error:
         raise files.unreadable(path, error) from error
-    version = parse_json(content, path).get("version")
+    value = parse_json(content, path)
+    version = value.get("version")
+    if set(value) - {"version", "seal"}:
+        raise ManifestInvalid(f"{path} has fields {sorted(value)}; set the tag {path.stem!r} again")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ManifestInvalid(f"{path} names version {version!r}; set the tag {path.stem!r} again")
     return version
@@ -64,7 +66,7 @@ def put(layout: SpaceLayout, name: str, version: int, expected: int | None = ANY
         if not Log(layout).exists(version):
             raise UnknownVersion(f"no version {version} to tag as {name!r}; see versions()")
         _compare(path, expected)
-        files.replace(path, json.dumps({"version": version}).encode())
+        files.replace(path, seal({"version": version}))
 
 
 def delete(layout: SpaceLayout, name: str, expected: int | None = ANY) -> None:

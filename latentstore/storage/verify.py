@@ -87,7 +87,7 @@ def _files(segment: SegmentRecord) -> Iterator[FileRecord]:
 
 def _compare(layout: SpaceLayout, record: FileRecord) -> Problem | None:
     path = layout.file(record.name)
-    remedy = _REBUILD if path.suffix in (".f32", ".ids") or record.name.startswith("index/") else _RESTORE
+    remedy = _REBUILD if path.suffix in (".f32", ".ids", ".sums") or record.name.startswith("index/") else _RESTORE
     try:
         size = path.stat().st_size
         if size != record.size:
@@ -123,7 +123,7 @@ def _derived(layout: SpaceLayout, segment: Segment, record: SegmentRecord) -> It
     start = 0
     for batch in pq.ParquetFile(segment.path).iter_batches(16_384, columns=["row", "id", "vector"]):
         stop = start + batch.num_rows
-        if not _same_bits(batch.column("vector").flatten().to_numpy(), segment.vectors[start:stop].ravel()):
+        if not _same_bits(batch.column("vector").flatten().to_numpy(), segment.mapped[start:stop].ravel()):
             yield Problem(f32, f"differs from {segment.path.name} between positions {start} and {stop}", _REBUILD)
         texts = batch.column("id").to_pylist()
         same = texts == segment.ids[start:stop].to_pylist()

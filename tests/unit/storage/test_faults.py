@@ -239,7 +239,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
 
 
 READ_ONLY = """
-import os, sys
+import mmap, os, sys  # mmap: as numpy.ma below
 import numpy as np
 import numpy.ma  # np.unique loads it late, when this user may not read the environment's folder any more
 from latentstore.errors import StorageError
