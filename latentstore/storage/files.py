@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from latentstore.errors import StorageError
+from latentstore.errors import CommitConflict, StorageError
 from latentstore.storage.sums import Summing
 from latentstore.types import Array
 
@@ -62,6 +62,14 @@ def unreadable(path: Path, error: OSError) -> StorageError:
     """The error to raise for a file or folder that cannot be read."""
     place = error.filename or path
     return StorageError(f"cannot read {place}: {error.strerror or error}; check the disk and the permissions")
+
+
+def vacuumed(path: Path) -> CommitConflict:
+    """The error to raise when vacuum took a file before a version named it."""
+    return CommitConflict(
+        f"{path} was removed before a version named it; repeat the change, and give vacuum a grace longer than any "
+        "write takes"
+    )
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from latentstore.errors import CommitConflict, ManifestInvalid, StorageError, UnknownVersion
+from latentstore.errors import ManifestInvalid, StorageError, UnknownVersion
 from latentstore.storage import files
 from latentstore.storage.layout import DATA_FOLDERS, SpaceLayout, version_of
 from latentstore.storage.manifest import Manifest
@@ -157,10 +157,7 @@ class Log:
         new = [self.layout.file(file.name) for file in manifest.files() if file not in named]
         for path in (temporary, *new):
             if not path.exists():
-                raise CommitConflict(
-                    f"{path} was removed before version {manifest.version} could name it; repeat the change, and give "
-                    "vacuum a grace longer than any write takes"
-                )
+                raise files.vacuumed(path)
 
     def remember(self, version: int) -> None:
         """Leave the guess for the next reader; it may fail, be lost or be overtaken without harm."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from latentstore.errors import ChecksumMismatch, UnknownVersion
+from latentstore.errors import ChecksumMismatch, CommitConflict, UnknownVersion
 from latentstore.storage import arrow, files, hashing
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
@@ -34,7 +34,7 @@ class Segment:
 
     Attributes:
         record: What the manifest says.
-        version: The newest snapshot that shares this object.
+        version: The newest snapshot that shares this object; 0 while it is staged.
     """
 
     def __init__(self, layout: SpaceLayout, record: SegmentRecord, dim: int, version: int) -> None:
@@ -76,7 +76,9 @@ class Segment:
             raise ChecksumMismatch(f"{path} has {size} bytes, the manifest says {record.size}; {REMEDY}")
         return path
 
-    def _gone(self, path: Path) -> ChecksumMismatch | UnknownVersion:
+    def _gone(self, path: Path) -> ChecksumMismatch | UnknownVersion | CommitConflict:
+        if not self.version:
+            return files.vacuumed(path)
         if self._layout.manifest(self.version).exists():
             return ChecksumMismatch(f"{path} is missing; {REMEDY}")
         return UnknownVersion(f"version {self.version} was vacuumed while it was open; open the newest snapshot")

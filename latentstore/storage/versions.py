@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from latentstore.errors import (
     AlreadyExists,
+    ChecksumMismatch,
     CommitConflict,
     ConfigInvalid,
     Forbidden,
@@ -172,10 +173,12 @@ class Versions:
                 base = self.snapshot()
                 try:
                     wanted = change(base)
-                except UnknownVersion:  # vacuumed while it was read: others have gone on
-                    if self.newest_version() == base.version:
+                except (UnknownVersion, ChecksumMismatch) as error:  # vacuumed while it was read?
+                    if gone := [path for path in scratch.paths if not path.exists()]:
+                        raise files.vacuumed(gone[0]) from error
+                    if isinstance(error, ChecksumMismatch) or self.newest_version() == base.version:
                         raise
-                    continue
+                    continue  # others have gone on
                 if wanted is base.manifest:
                     scratch.keep_only(set())
                     return wanted

@@ -196,7 +196,7 @@ def test_vacuum_spares_the_young(space: SpaceFiles) -> None:
     day_ago = loose.paths()[0].stat().st_mtime - 90_000
     for path in loose.paths():
         os.utime(path, (day_ago, day_ago))
-    assert len(space.vacuum(NOW).files) == 3
+    assert len(space.vacuum(NOW).files) == len(loose.paths())
 
 
 def test_a_snapshot_vacuumed_before_it_was_read_says_so(space: SpaceFiles) -> None:
