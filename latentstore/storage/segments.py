@@ -1,8 +1,10 @@
-"""Reading one segment: everything is mapped, and opened when it is first needed."""
+"""Reading one segment: its files are mapped when it is opened, so that vacuum cannot take them from a reader."""
 
 from __future__ import annotations
 
 import io
+import mmap
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +44,7 @@ class Segment:
         self.version = version
         self._layout = layout
         self._dim = dim
+        self._held: dict[str, mmap.mmap] = {}  # by file name; a mapping keeps what is unlinked
 
     @property
     def first_row(self) -> int:
@@ -54,7 +57,7 @@ class Segment:
         return self._layout.file(self.record.files["parquet"].name)
 
     def check(self) -> None:
-        """Compare the size of every file with the manifest.
+        """Map every file, and compare its size with the manifest.
 
         Raises:
             ChecksumMismatch: A file is missing or has another size.
@@ -62,19 +65,25 @@ class Segment:
         """
         deletes = self.record.deletes
         for record in (*self.record.files.values(), *([deletes] if deletes else [])):
-            self._sized(record)
+            self._content(record)
 
-    def _sized(self, record: FileRecord) -> Path:
+    def _content(self, record: FileRecord) -> mmap.mmap:
+        if record.name not in self._held:
+            self._held[record.name] = self._map(record)
+        return self._held[record.name]
+
+    def _map(self, record: FileRecord) -> mmap.mmap:
         path = self._layout.file(record.name)
         try:
-            size = path.stat().st_size
+            with path.open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size and size == record.size:
+                    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise self._gone(path) from error
         except OSError as error:
             raise files.unreadable(path, error) from error
-        if size != record.size:
-            raise ChecksumMismatch(f"{path} has {size} bytes, the manifest says {record.size}; {REMEDY}")
-        return path
+        raise ChecksumMismatch(f"{path} has {size} bytes, the manifest says {record.size}; {REMEDY}")
 
     def _gone(self, path: Path) -> ChecksumMismatch | UnknownVersion | CommitConflict:
         if not self.version:
@@ -83,14 +92,12 @@ class Segment:
             return ChecksumMismatch(f"{path} is missing; {REMEDY}")
         return UnknownVersion(f"version {self.version} was vacuumed while it was open; open the newest snapshot")
 
-    def _read(self, record: FileRecord, read: Callable[[Path], T], *, sized: bool = True) -> T:
-        path = self._sized(record) if sized else self._layout.file(record.name)
+    def _read(self, record: FileRecord, read: Callable[[mmap.mmap], T]) -> T:
+        content = self._content(record)
         try:
-            return read(path)
-        except FileNotFoundError as error:
-            raise self._gone(path) from error
+            return read(content)
         except (pa.ArrowException, ValueError, OSError, EOFError, KeyError) as error:
-            raise ChecksumMismatch(f"{path} cannot be read ({error}); {REMEDY}") from error
+            raise ChecksumMismatch(f"{self._layout.file(record.name)} cannot be read ({error}); {REMEDY}") from error
 
     @cached_property
     def _sums(self) -> dict[str, Array] | None:
@@ -99,22 +106,20 @@ class Segment:
         if record is None:
             return None
         sizes = {kind: file.size for kind, file in self.record.files.items()}
-        return self._read(record, lambda path: read_sums(path, record, sizes))
+        return self._read(record, lambda content: read_sums(content, record, sizes))
 
     def _blocks(self, kind: str) -> Blocks | None:
         """The blocks of a file, none checked yet."""
         sums = self._sums
         if sums is None:
             return None
-        return self._read(self.record.files[kind], lambda path: Blocks(np.memmap(path, np.uint8, "r"), sums[kind]))
+        return self._read(self.record.files[kind], lambda content: Blocks(np.frombuffer(content, np.uint8), sums[kind]))
 
     @cached_property
     def mapped(self) -> Float32[Array, "n d"]:
         """All vectors in row order, dead ones too, mapped and read-only; nothing but the size is checked."""
         shape = (self.record.count, self._dim)
-        return self._read(
-            self.record.files["f32"], lambda path: np.memmap(path, "<f4", "r", shape=shape).view(np.ndarray)
-        )
+        return self._read(self.record.files["f32"], lambda content: np.frombuffer(content, "<f4").reshape(shape))
 
     @cached_property
     def _f32(self) -> Blocks | None:
@@ -124,24 +129,24 @@ class Segment:
     def vectors(self) -> Float32[Array, "n d"]:
         """`mapped`, for a scan: every block is checked before the first one."""
         if (blocks := self._f32) is not None and not blocks.whole:
-            self._read(self.record.files["f32"], lambda _: blocks.check(), sized=False)
+            self._read(self.record.files["f32"], lambda _: blocks.check())
         return self.mapped
 
     def vectors_for(self, positions: Int64[Array, " m"]) -> Float32[Array, "n d"]:
         """`mapped`, for a gather: only the blocks that hold these positions are checked."""
         if (blocks := self._f32) is not None and not blocks.whole:
             width = 4 * self._dim
-            self._read(self.record.files["f32"], lambda _: blocks.check_rows(positions, width), sized=False)
+            self._read(self.record.files["f32"], lambda _: blocks.check_rows(positions, width))
         return self.mapped
 
     @cached_property
     def _table(self) -> pa.RecordBatch:
         blocks = self._blocks("ids")
 
-        def read(path: Path) -> pa.RecordBatch:
+        def read(content: mmap.mmap) -> pa.RecordBatch:
             if blocks is not None:
                 blocks.check()
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
             if batch.num_rows != self.record.count:
                 raise ValueError(f"{batch.num_rows} rows for {self.record.count}")
             return batch.select(["id", "row", "hash", "position"])
@@ -189,8 +194,8 @@ class Segment:
         if deletes is None:
             return np.empty(0, np.int64)
 
-        def read(path: Path) -> Array:
-            positions: Array = np.load(io.BytesIO(read_whole(path, deletes)), allow_pickle=False)
+        def read(content: mmap.mmap) -> Array:
+            positions: Array = np.load(io.BytesIO(read_whole(content, deletes)), allow_pickle=False)
             if positions.dtype != np.int64 or positions.shape != (self.record.dead,):
                 raise ValueError(f"{positions.dtype} {positions.shape} for {self.record.dead} dead rows")
             if len(positions) and not 0 <= positions[0] <= positions[-1] < self.record.count:
@@ -233,14 +238,16 @@ class Segment:
     def checked_path(self) -> Path:
         """The Parquet file, its footer and all columns but the vectors checked: for readers that check nothing."""
         _ = self._parquet
+        if not self.path.exists():  # those readers open it by name
+            raise self._gone(self.path)
         return self.path
 
     @cached_property
     def _parquet(self) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
         blocks = self._blocks("parquet")
 
-        def read(path: Path) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
-            content = pa.memory_map(str(path)).read_buffer()
+        def read(mapped: mmap.mmap) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
+            content = pa.py_buffer(mapped)
             if blocks is not None:
                 blocks.check_bytes(content.size - 8, content.size)  # the length of the footer and "PAR1"
                 footer = int.from_bytes(content[-8:-4].to_pybytes(), "little") + 8
@@ -271,7 +278,7 @@ class Segment:
         """
         content, metadata, starts = self._parquet
 
-        def read(_: Path) -> pa.Table:
+        def read(_: mmap.mmap) -> pa.Table:
             file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata)
             present = [name for name in names if name in file.schema_arrow.names]
             if not present:

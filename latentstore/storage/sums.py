@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,21 +59,21 @@ class Summing:
         return np.array(self._sums, "<u8")
 
 
-def read_sums(path: Path, record: FileRecord, sizes: Mapping[str, int]) -> dict[str, UInt64[Array, " b"]]:
+def read_sums(content: bytes | mmap, record: FileRecord, sizes: Mapping[str, int]) -> dict[str, UInt64[Array, " b"]]:
     """The sums of each file of a segment, from the file that holds them all; ValueError if that is damaged."""
     counts = [-(-sizes[kind] // BLOCK) for kind in SUMMED]
-    sums = np.frombuffer(read_whole(path, record), "<u8")
+    sums = np.frombuffer(read_whole(content, record), "<u8")
     if len(sums) != sum(counts):
         raise Damaged(f"{len(sums)} sums for {sum(counts)} blocks")
     return dict(zip(SUMMED, np.split(sums, np.cumsum(counts)[:-1]), strict=True))
 
 
-def read_whole(path: Path, record: FileRecord) -> bytes:
+def read_whole(content: bytes | mmap, record: FileRecord) -> bytes:
     """A small file, its sha256 compared; `Damaged` when it is another."""
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != record.sha256:
+    whole = content[:]
+    if hashlib.sha256(whole).hexdigest() != record.sha256:
         raise Damaged("its sha256 is not what the manifest says")
-    return content
+    return whole
 
 
 def flat_columns(metadata: pq.FileMetaData) -> Iterator[tuple[int, int]]:
