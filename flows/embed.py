@@ -73,7 +73,7 @@ def embed_items(work: Workspace) -> Embedded:
     _clear_staging(space, keep=key)
     staging = _Staging(space, work, columns, fingerprint, key, difference.replace_all)
     resumed = staging.encode(difference.encode)
-    staging.carry(snapshot, difference, with_variance)
+    update = staging.carry(snapshot, difference, with_variance)
     manifest = space.files.append(
         staging.staged,
         on_existing="replace",
@@ -82,6 +82,7 @@ def embed_items(work: Workspace) -> Embedded:
         based_on=snapshot.version,
         encoder=fingerprint,
         source=work.dataset.source,
+        update=update,
         operation="embed",
     )
     work.report("embed", 1.0)
@@ -131,16 +132,24 @@ class _Staging:
         )
         return before
 
-    def carry(self, snapshot: Snapshot, difference: Difference, with_variance: bool) -> None:
-        """Stage rows whose latent stays."""
+    def carry(
+        self, snapshot: Snapshot, difference: Difference, with_variance: bool
+    ) -> tuple[list[str], pa.Table] | None:
+        """Give rows whose latent stays their new metadata: in place, or staged when all rows are replaced.
+
+        Returns:
+            Ids and metadata to update; None when there are none.
+        """
         if not len(difference.carry):
-            return
+            return None
+        ids = self._work.dataset.ids[difference.carry].tolist()
+        if not self._replace_all:
+            return ids, self._table(difference.carry, None)
         variance = snapshot.columns(difference.carry_rows, [VARIANCE])[VARIANCE] if with_variance else None
         table = self._table(difference.carry, variance)
-        ids = self._work.dataset.ids[difference.carry].tolist()
         vectors = snapshot.vectors(difference.carry_rows)
-        dim = snapshot.dim if self._replace_all else None
-        self.staged.append(self._space.files.stage(ids, vectors, table, encoder=self._fingerprint, dim=dim))
+        self.staged.append(self._space.files.stage(ids, vectors, table, encoder=self._fingerprint, dim=snapshot.dim))
+        return None
 
     def _stage(self, positions: Int64[Array, " m"], coded: Coded, number: int) -> None:
         variance = None

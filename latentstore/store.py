@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentstore.errors import SpaceMismatch
+from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 from latentstore.types import check_metric
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latentstore.encoders import Encoder
-    from latentstore.storage import Problem
+    from latentstore.storage import Archived, BackupReport, Problem, RepairReport
 
 
 def open_store(path: str | Path, mode: Literal["rw", "r"] = "rw") -> LatentStore:
@@ -31,6 +31,29 @@ def open_store(path: str | Path, mode: Literal["rw", "r"] = "rw") -> LatentStore
         FormatTooNew: A newer release wrote it.
     """
     return LatentStore(StoreFiles(Path(path), mode))
+
+
+def import_store(archive: str | Path, folder: str | Path) -> LatentStore:
+    """Unpack what `LatentStore.export` made into a new store, all or nothing; every checksum is verified first.
+
+    Raises:
+        AlreadyExists: The folder holds something.
+        InputError, ChecksumMismatch: The file is no archive of a store, forged or damaged.
+    """
+    StoreFiles.unarchive(archive, folder)
+    return open_store(folder)
+
+
+def repair_store(path: str | Path) -> RepairReport:
+    """As `LatentStore.repair`, also for a store that does not open because store.json is damaged."""
+    from latentstore.storage.layout import StoreLayout
+    from latentstore.storage.repair import mend_store_mark
+
+    mended = list(mend_store_mark(StoreLayout(Path(path))))
+    StoreFiles(path, "r")  # refuses what is no store, where "rw" would make one
+    report = LatentStore(StoreFiles(path)).repair()
+    report.mended[:0] = mended
+    return report
 
 
 class LatentStore:
@@ -103,6 +126,51 @@ class LatentStore:
         files = self.files.create_space(name, dim=dim, metric=check_metric(metric), encoder=encoder, source=source)
         return EmbeddingSpace(files, load_encoder=self.encoder)
 
+    def import_space(
+        self,
+        name: str,
+        path: str | Path,
+        format: str | None = None,  # noqa: A002 (what users call it)
+        *,
+        metric: str | None = None,
+        keep_encoder: bool = True,
+        id_column: str = "id",
+        vector_column: str = "vector",
+    ) -> EmbeddingSpace:
+        """Make a new space of a file or folder that may be larger than memory; it appears whole or not at all.
+
+        Args:
+            name: Of the space.
+            path: What `EmbeddingSpace.export` wrote, or a Parquet file or Delta table of others.
+            format: "parquet", "numpy", "faiss" or "delta"; None looks at the file.
+            metric: l2, cosine or ip; None: what the file says, else l2.
+            keep_encoder: False takes latents as ready vectors where this store lacks their encoder.
+            id_column: The file's column of ids, text.
+            vector_column: The file's column of vectors.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            UnknownEncoder: The latents' encoder is not in this store.
+            InputError: A file that cannot be read as rows.
+        """
+        from latentstore.exchange import import_rows, open_source
+
+        source = open_source(path, format, id_column=id_column, vector_column=vector_column)
+        about = source.about
+        if source.dim is None:
+            raise InputError(f"{path} does not say how wide its vectors are; store them as lists of a fixed size")
+        encoder = about.get("encoder") if keep_encoder else None
+        if encoder is not None and encoder not in self.encoders:
+            raise UnknownEncoder(
+                f"{path} holds latents of encoder {encoder}, which {self.path} lacks; add_encoder it first, or import "
+                "with keep_encoder=False as ready vectors"
+            )
+        chosen = check_metric(metric or about.get("metric") or "l2")
+        shape: dict[str, Any] = {"dim": source.dim, "metric": chosen, "encoder": encoder, "source": about.get("source")}
+        with self.files.new_space(name, **shape) as files:
+            import_rows(files, source, encoder=encoder)
+        return self.space(name)
+
     def encoder(self, fingerprint: str) -> Encoder:
         """Load an encoder; kept in memory afterwards.
 
@@ -144,8 +212,44 @@ class LatentStore:
         return run_sql(query, _Newest(self))
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
-        """Check every file of every version of every space; an empty list is a sound store."""
-        return self.files.verify(deep=deep)
+        """Check every file of every version of every space, and the encoders; an empty list is a sound store."""
+        from latentstore import upkeep
+
+        return upkeep.verify(self.files, deep=deep)
+
+    def repair(self) -> RepairReport:
+        """Rebuild what is damaged and can be rebuilt: index, concepts, maps, raw vectors, id tables, marks.
+
+        Committed rows, deletes and manifests are never touched.
+
+        Returns:
+            What was mended, and what only a backup has, each with its remedy.
+        """
+        from latentstore import upkeep
+
+        return upkeep.repair(self.files, self.space)
+
+    def backup(self, folder: str | Path, *, check: bool = False) -> BackupReport:
+        """Copy the store while others write; only what is new, if the folder is an earlier backup.
+
+        Args:
+            folder: New, empty, or an earlier backup. It is a store itself.
+            check: Also read what is there and replace what is damaged.
+
+        Raises:
+            AlreadyExists: The folder is another store.
+            ChecksumMismatch: A file of this store is damaged.
+        """
+        return self.files.backup(folder, check=check)
+
+    def export(self, path: str | Path, *, overwrite: bool = False) -> Archived:
+        """Pack every version, tag and encoder into one file; `import_store` unpacks it.
+
+        Raises:
+            AlreadyExists: The file is there.
+            ChecksumMismatch: A file of this store is damaged.
+        """
+        return self.files.archive(path, overwrite=overwrite)
 
 
 class _Newest(Mapping[str, EmbeddingSpace]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -29,7 +30,7 @@ def check_metric(metric: str) -> Metric:
     raise ConfigInvalid(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
 
 
-def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors") -> Array:
+def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors", first_row: int = 0) -> Array:
     """Check arrays at the door: shape, dtype, finiteness.
 
     Args:
@@ -37,6 +38,7 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         dim: The width d of the space.
         metric: Under "cosine" a zero vector has no direction and is refused.
         what: How the message calls the array.
+        first_row: How the message numbers its first row.
 
     Returns:
         The same numbers, float32, C-contiguous, shape as given; not copied when nothing has to change.
@@ -54,20 +56,75 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         raise InputError(f"{what} have dtype {given.dtype}; pass real numbers (float32)")
     if given.ndim not in (1, 2) or given.shape[-1] != dim:
         raise ShapeMismatch(f"{what} have shape {given.shape}; this space needs ({dim},) or (n, {dim})")
-    with np.errstate(over="ignore"):
-        checked = np.ascontiguousarray(given, dtype=np.float32)
+    if given.dtype == np.float32:
+        checked = np.ascontiguousarray(given)
+    else:
+        with np.errstate(over="ignore"):
+            checked = np.ascontiguousarray(given, dtype=np.float32)
     rows = checked.reshape(-1, dim)
     # One pass: a row's sum of squares is finite unless an entry is not (or overflows float32 when squared,
     # which no metric could use either).
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("nd,nd->n", rows, rows)
+    squares = np.einsum("nd,nd->n", rows, rows)
     if not np.isfinite(squares).all():
-        row = int(np.flatnonzero(~np.isfinite(squares))[0])
+        row = first_row + int(np.flatnonzero(~np.isfinite(squares))[0])
         raise NotFinite(f"{what} row {row} contains NaN, infinity or numbers beyond float32; remove or repair that row")
     if metric == "cosine" and rows.size and not squares.all():
-        row = int(np.flatnonzero(squares == 0)[0])
+        row = first_row + int(np.flatnonzero(squares == 0)[0])
         raise NotFinite(f"{what} row {row} is the zero vector, which has no direction under cosine; use l2 or drop it")
     return checked
+
+
+class Stopwatch:
+    """Seconds spent between laps.
+
+    Attributes:
+        seconds: By lap name, in order; laps of one name add up.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a lap and begin the next."""
+        now = perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+@dataclass
+class Explanation:
+    """How a search was answered. Numbers of vectors are per query.
+
+    Attributes:
+        strategy: "exact": all rows were compared; "gather": all that match; "index": FAISS proposed.
+        reason: Why.
+        live: Rows of the snapshot.
+        matching: Rows that the filter left, = live without one.
+        unindexed: Live rows that the index does not cover; they are compared exactly.
+        seconds: Wall time by step, of the whole batch.
+        index: FAISS factory string, "" where no index was asked.
+        effort: Lists probed (ivf; the most of a batch) or beam width (hnsw).
+        compared: Vectors or their codes compared with the query; of an index about, from the mean list.
+        ranked: Candidates ranked by their exact distance.
+    """
+
+    strategy: str
+    reason: str
+    live: int
+    matching: int
+    unindexed: int
+    seconds: dict[str, float]
+    index: str = ""
+    effort: int = 0
+    compared: int = 0
+    ranked: int = 0
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"{name} {1e3 * spent:.2f}" for name, spent in self.seconds.items() if spent >= 5e-6)
+        asked = f" {self.index}, effort {self.effort};" if self.index else ""
+        work = f"{self.matching} of {self.live} rows match, {self.compared} compared, {self.ranked} ranked exactly"
+        return f"{self.strategy}: {self.reason};{asked} {work}; ms: {steps}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +142,7 @@ class Neighbours:
         metric: The space's metric.
         version: The snapshot that answered.
         columns: The metadata columns asked for, one row per hit, in the order of `to_arrow`.
+        explanation: How it was answered, if that was asked for.
     """
 
     ids: Array
@@ -94,6 +152,7 @@ class Neighbours:
     metric: Metric
     version: int
     columns: pa.Table | None = field(default=None, repr=False)
+    explanation: Explanation | None = field(default=None, repr=False)
 
     @property
     def similarities(self) -> Array:

@@ -68,6 +68,17 @@ def test_ready_vectors(tmp_path):
     assert shell(f"python - <<'END'\n{code}END", tmp_path).stdout.splitlines()[-1] == "2 3"
 
 
+def test_going_back_backups_and_other_tools(tmp_path):
+    (code,) = blocks("python", "Your own vectors")
+    shell(f"python - <<'END'\n{code}END", tmp_path)
+    (lines,) = blocks("sh", "Going back, backups, other tools")
+    said = {line: shell(line, tmp_path).stdout for line in lines.splitlines()}
+    assert "0 added, 1 deleted, 1 changed" in said["latentstore diff mine.store docs before"]
+    assert latentstore.open(tmp_path / "mine.backup", "r").space("docs").get("a")["year"].to_pylist() == [2023]
+    assert latentstore.open(tmp_path / "copy.store", "r").spaces == ["docs", "recent"]
+    assert (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()[0] == "id\tyear"
+
+
 def test_own_pictures(tmp_path):
     generator = np.random.default_rng(0)
     for label, level in (("boot", 60), ("pump", 180)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,14 +45,27 @@ def search(
     where: Where = None,
     columns: Columns = None,
     recall: Annotated[float | None, typer.Option(help="Wanted recall; 1 is exact.")] = None,
+    radius: Annotated[float | None, typer.Option(help="Only items at most so far away.")] = None,
+    offset: Annotated[int, typer.Option(help="Skip so many hits: the next page.")] = 0,
+    group_by: Annotated[str | None, typer.Option(metavar="COLUMN", help="The best of each value of a column.")] = None,
+    group_size: Annotated[int, typer.Option(help="Items per group.")] = 1,
+    diversity: Annotated[float, typer.Option(help="0: the nearest; 1: the most different of the 5·k nearest.")] = 0.0,
+    like: Annotated[list[str] | None, typer.Option(metavar="ID", help="An example of what is wanted.")] = None,
+    unlike: Annotated[list[str] | None, typer.Option(metavar="ID", help="An example of what is not.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say how it was answered.")] = False,
     at: At = None,
     json: Json = False,
     arrow: Arrow = None,
 ) -> None:
     """Find the nearest items."""
-    found_in = open_space(store, space, at)
-    names = _columns(found_in, columns)
-    hits = found_in.search(query(found_in, text, image, vector), k, where=where, columns=names, recall=recall)
+    found_in, examples = open_space(store, space, at), bool(like or unlike)
+    if examples and (text or image or vector):
+        raise ConfigInvalid("--like and --unlike are the query; leave out QUERY, --image and --vector")
+    hits = found_in.search(
+        None if examples else query(found_in, text, image, vector), k, where=where, recall=recall, radius=radius,
+        columns=_columns(found_in, columns), offset=offset, group_by=group_by, group_size=group_size,
+        diversity=diversity, positive=like or (), negative=unlike or (), explain=explain,
+    )  # fmt: skip
     _answer(Output(json, arrow), found_in, hits)
 
 
@@ -192,9 +206,13 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: ob
     shortfall = hits.shortfall
     common = {"space": space.name, "version": space.version, "metric": space.metric}
     missing = shortfall if isinstance(shortfall, int) else shortfall.tolist()
+    if hits.explanation is not None:
+        about["explanation"] = asdict(hits.explanation)
     output.write(rows, name="hits", table=hits.to_arrow, **about, **common, shortfall=missing)
     if single and shortfall:
         output.say(f"{shortfall} fewer than asked for: no more items match")
+    if hits.explanation is not None:
+        output.say(str(hits.explanation))
 
 
 def _write_points(

@@ -4,18 +4,24 @@ Positions, not rows: everything here speaks of the i-th vector it was given. Whi
 which match a filter is the space's business, passed in as masks.
 """
 
-from latentstore.index.approximate import ApproximateIndex, Operating
-from latentstore.index.exact import blocks, exact_search, rank, scan
-from latentstore.index.planner import Plan, choose_kind, plan_search
+from latentstore.index.approximate import ApproximateIndex
+from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan
+from latentstore.index.mask import Mask
+from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
+from latentstore.index.tuning import Operating
 
 __all__ = [
+    "GATHER_FLOATS",
     "ApproximateIndex",
+    "InArray",
+    "Mask",
     "Operating",
     "Plan",
     "blocks",
     "choose_kind",
     "exact_search",
     "plan_search",
+    "prepared",
     "rank",
     "scan",
 ]

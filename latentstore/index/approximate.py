@@ -1,44 +1,29 @@
-"""Approximate search by FAISS: compressed codes propose candidates, the caller ranks them exactly."""
+"""Approximate search by FAISS: IVF with product or scalar codes, or HNSW. It proposes; exact ranking decides."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field
-from time import perf_counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentstore.errors import ChecksumMismatch
-from latentstore.index.exact import exact_search, rank, to_unit
+from latentstore.index import probing, tuning
+from latentstore.index.exact import prepared
+from latentstore.index.tuning import Operating, Reach
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jaxtyping import Bool, Float32, Int64
 
+    from latentstore.index.mask import Mask
     from latentstore.index.planner import Kind
     from latentstore.types import Array, Metric
 
-TRAIN_PER_LIST = 64  # training vectors per inverted list: k-means gains little beyond
-TUNING_QUERIES = 256
-TUNING_K = 10
-MARGIN = 0.005  # recall is measured on rows of the space; queries from elsewhere do a little worse
-
-
-@dataclass(frozen=True)
-class Operating:
-    """One way to run an index, with what it was measured to give.
-
-    Attributes:
-        effort: Lists probed (ivf) or the beam width ef (hnsw).
-        factor: Candidates proposed per neighbour wanted.
-        recall: recall@10 on rows of the space, themselves excluded.
-        microseconds: Time per query in a batch, on the machine that built the index.
-    """
-
-    effort: int
-    factor: int
-    recall: float
-    microseconds: float
+ADD_CHUNK = 1 << 16  # vectors converted and added at a time
 
 
 @dataclass(frozen=True)
@@ -50,6 +35,7 @@ class ApproximateIndex:
         metric: l2, cosine (vectors are normalised on the way in) or ip.
         factory: The FAISS factory string.
         curve: Operating points, fastest first.
+        reach: How many lists hold the neighbours of a query; None for hnsw.
         target_recall: What `search` gives when no recall is asked for.
     """
 
@@ -57,6 +43,7 @@ class ApproximateIndex:
     metric: Metric
     factory: str
     curve: tuple[Operating, ...]
+    reach: Reach | None
     target_recall: float
     faiss_index: Any = field(repr=False)
 
@@ -65,15 +52,11 @@ class ApproximateIndex:
 
     @classmethod
     def build(
-        cls,
-        vectors: Float32[Array, "n d"],
-        metric: Metric,
-        kind: Kind,
-        *,
-        target_recall: float = 0.98,
-        seed: int = 0,
+        cls, vectors: Float32[Array, "n d"], metric: Metric, kind: Kind, *, target_recall: float = 0.98, seed: int = 0
     ) -> ApproximateIndex:
         """Train on a sample, add all vectors, and measure which effort reaches which recall.
+
+        Codes that the target is out of reach of are replaced by finer ones.
 
         Args:
             vectors: Shape (n, d).
@@ -82,53 +65,96 @@ class ApproximateIndex:
             target_recall: Wanted recall@10, in (0, 1).
             seed: Chooses the training sample and the tuning queries.
         """
-        import faiss
+        for factory in tuning.factories(kind, *vectors.shape):
+            inner = _filled(factory, vectors, metric, tuning.training_rows(factory, len(vectors), seed), seed)
+            made = cls(kind, metric, factory, (), None, target_recall, inner).measured(vectors, seed=seed)
+            if made.operating(None) is not None:
+                break
+        return made
 
-        n, dim = vectors.shape
-        generator = np.random.default_rng(seed)
-        factory, wanted = _factory(kind, n, dim)
-        inner = faiss.index_factory(dim, factory, faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT)
-        if kind == "ivf":
-            inner.cp.seed = seed
-        sample = np.sort(generator.choice(n, min(n, wanted), replace=False))
-        inner.train(_prepared(vectors[sample], metric))
-        for start in range(0, n, 1 << 16):
-            inner.add(_prepared(vectors[start : start + (1 << 16)], metric))
-        untuned = cls(kind, metric, factory, (), target_recall, inner)
-        curve = _measure(untuned, vectors, generator)
-        return cls(kind, metric, factory, curve, target_recall, inner)
+    def measured(
+        self, vectors: Float32[Array, "n d"], *, seed: int = 0, live: Bool[Array, " n"] | None = None
+    ) -> ApproximateIndex:
+        """The same structure with its curve and reach measured anew on the vectors it holds; see `tuning.measure`."""
+        curve, reach = tuning.measure(replace(self, curve=(), reach=None), vectors, seed, live)
+        return replace(self, curve=curve, reach=reach)
 
-    def operating(self, recall: float | None) -> Operating | None:
-        """The fastest operating point measured to reach `recall` (None: the target), or None when none does."""
-        wanted = min((self.target_recall if recall is None else recall) + MARGIN, 1.0)
-        return next((point for point in self.curve if point.recall >= wanted), None)
+    def operating(self, recall: float | None, *, filtered: bool = False) -> Operating | None:
+        """The fastest operating point measured to reach `recall` (None: the target), or None when none does.
+
+        Among vectors that a filter leaves codes err more than among all, on which the curve was measured: then half of
+        the errors have to go.
+        """
+        wanted = min((self.target_recall if recall is None else recall) + tuning.MARGIN, 1.0)
+        points = [point for point in self.curve if point.recall >= wanted]
+        better = [point for point in points if point.recall >= (1 + wanted) / 2]
+        return next(iter((better or points[-1:]) if filtered else points), None)
 
     def propose(
-        self, queries: Float32[Array, "m d"], k: int, point: Operating, *, allowed: Bool[Array, " n"] | None = None
-    ) -> Int64[Array, "m c"]:
-        """Candidates for the k nearest of each query, to be ranked exactly: positions (m, k·factor), −1 for none.
+        self, queries: Float32[Array, "m d"], k: int, point: Operating, *, mask: Mask | None = None
+    ) -> tuple[Int64[Array, "m c"], int]:
+        """Candidates for the k nearest of each query, to be ranked exactly.
 
         Args:
             queries: Shape (m, d).
             k: Neighbours wanted.
-            point: How much effort to spend.
-            allowed: Which vectors may be proposed, shape (n,); all when None.
+            point: How much effort to spend; under a mask an ivf spends what the mask makes necessary.
+            mask: Which vectors may be proposed; all when None.
+
+        Returns:
+            Positions (m, k·factor), −1 for none, and how many lists (ivf) or which beam (hnsw) it took at most.
         """
         import faiss
 
-        options: dict[str, Any] = {}
-        if allowed is not None:
-            # FAISS keeps a bare pointer: `bits` must live until the search is over.
-            bits = np.packbits(allowed, bitorder="little")
-            options["sel"] = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bits))
+        asked = prepared(queries, self.metric)
+        width = min(k * point.factor, len(self))
+        if mask is not None and self.kind == "ivf":
+            return probing.propose(self, asked, k, width, point, mask)
         # Passed with the call, never set on the index: searches from several threads must not see each other's.
         if self.kind == "ivf":
-            parameters = faiss.SearchParametersIVF(nprobe=point.effort, **options)
+            effort = point.effort
+            if self.reach is not None and k > tuning.TUNING_K:
+                effort = min(max(effort, self.reach.lists(k, point.recall)), self.faiss_index.nlist)
+            parameters = faiss.SearchParametersIVF(nprobe=effort)
         else:
-            parameters = faiss.SearchParametersHNSW(efSearch=max(point.effort, k * point.factor), **options)
-        width = min(k * point.factor, len(self))
-        _, positions = self.faiss_index.search(_prepared(queries, self.metric), width, params=parameters)
-        return np.asarray(positions, dtype=np.int64)
+            effort = max(point.effort, width)
+            parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=mask.selector if mask else None)
+        _, positions = self.faiss_index.search(asked, width, params=parameters)
+        return positions, effort
+
+    @cached_property
+    def list_sizes(self) -> Int64[Array, " lists"]:
+        """Vectors in each inverted list."""
+        inverted = self.faiss_index.invlists
+        return np.array([inverted.list_size(i) for i in range(self.faiss_index.nlist)], np.int64)
+
+    @cached_property
+    def list_of(self) -> Int64[Array, " n"]:
+        """The inverted list that each vector is in."""
+        import faiss
+
+        inverted = self.faiss_index.invlists
+        found = np.empty(len(self), np.int64)
+        for number, size in enumerate(self.list_sizes.tolist()):
+            if size:
+                found[faiss.rev_swig_ptr(inverted.get_ids(number), size)] = number
+        return found
+
+    def part(self, vectors: Float32[Array, "n d"]) -> ApproximateIndex:
+        """An index of other vectors with the same trained quantisers, to be joined to this one later."""
+        import faiss
+
+        inner = faiss.clone_index(self.faiss_index)
+        inner.reset()
+        _add(inner, vectors, self.metric)
+        return replace(self, faiss_index=inner)
+
+    def join(self, parts: Sequence[ApproximateIndex]) -> None:
+        """Append the vectors of parts, which are emptied."""
+        for part in parts:
+            self.faiss_index.merge_from(part.faiss_index, len(self))
+        for name in ("list_sizes", "list_of"):
+            self.__dict__.pop(name, None)
 
     def properties(self) -> dict[str, Any]:
         """What stands in the manifest beside the file: JSON."""
@@ -138,6 +164,7 @@ class ApproximateIndex:
             "factory": self.factory,
             "target_recall": self.target_recall,
             "curve": [asdict(point) for point in self.curve],
+            "reach": None if self.reach is None else self.reach.to_json(),
         }
 
     def to_bytes(self) -> Array:
@@ -147,8 +174,13 @@ class ApproximateIndex:
         return np.asarray(faiss.serialize_index(self.faiss_index))
 
     @classmethod
-    def from_bytes(cls, serialised: bytes, properties: dict[str, Any]) -> ApproximateIndex:
-        """Read an index back; the caller has checked the sha256 of `serialised`, for FAISS trusts its input.
+    def open(cls, path: Path, properties: dict[str, Any], *, mapped: bool = True) -> ApproximateIndex:
+        """Read an index back; the caller has checked the file's sha256, for FAISS trusts its input.
+
+        Args:
+            path: The file.
+            properties: As `properties` gave them.
+            mapped: Leave inverted lists in the file and map it; a mapped index cannot `join` parts.
 
         Raises:
             ChecksumMismatch: FAISS cannot read it all the same.
@@ -156,66 +188,29 @@ class ApproximateIndex:
         import faiss
 
         try:
-            inner = faiss.deserialize_index(np.frombuffer(serialised, np.uint8))
+            inner = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped and properties["kind"] == "ivf" else 0)
         except RuntimeError as error:
-            raise ChecksumMismatch(
-                f"the index file is not one FAISS can read ({error}); build the index again"
-            ) from error
+            raise ChecksumMismatch(f"{path} is not an index FAISS can read ({error}); build the index again") from error
         curve = tuple(Operating(**point) for point in properties["curve"])
-        return cls(
-            properties["kind"], properties["metric"], properties["factory"], curve, properties["target_recall"], inner
-        )
+        reach = Reach.from_json(properties["reach"]) if properties.get("reach") else None
+        kind, metric, factory = properties["kind"], properties["metric"], properties["factory"]
+        return cls(kind, metric, factory, curve, reach, properties["target_recall"], inner)
 
 
-def _prepared(vectors: Float32[Array, "n d"], metric: Metric) -> Float32[Array, "n d"]:
-    return to_unit(vectors) if metric == "cosine" else np.ascontiguousarray(vectors)
+def _filled(factory: str, vectors: Float32[Array, "n d"], metric: Metric, sample: Int64[Array, " s"], seed: int) -> Any:
+    import faiss
+
+    # Unit vectors are ranked alike by L2 and by cosine, and product codes err less under L2 (GloVe: recall .954, .911).
+    inner = faiss.index_factory(
+        vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
+    )
+    if hasattr(inner, "cp"):
+        inner.cp.seed = seed
+    inner.train(prepared(vectors[sample], metric))
+    _add(inner, vectors, metric)
+    return inner
 
 
-def _factory(kind: Kind, n: int, dim: int) -> tuple[str, int]:
-    """FAISS factory string and how many training vectors it wants."""
-    if kind == "hnsw":
-        return "HNSW16,SQ8", 100_000
-    lists = 2 ** max(2, round(math.log2(math.sqrt(n))))
-    # 4-bit product codes of two dimensions each scan 32 vectors at a time in registers. With few dimensions they lose
-    # too much: on 70,000 × 32 Fashion-MNIST latents recall stops at .956, while 8-bit scalars reach .994 in that time.
-    codes = f"PQ{dim // 2}x4fs" if dim >= 64 and dim % 2 == 0 else "SQ8"
-    return f"IVF{lists},{codes}", max(TRAIN_PER_LIST * lists, 20_000)
-
-
-def _measure(
-    index: ApproximateIndex, vectors: Float32[Array, "n d"], generator: np.random.Generator
-) -> tuple[Operating, ...]:
-    """Recall and time over a grid of efforts, kept where more time buys more recall, fastest first."""
-    n = len(vectors)
-    k = min(TUNING_K, n - 1)
-    rows = np.sort(generator.choice(n, min(TUNING_QUERIES, n), replace=False))
-    queries = np.ascontiguousarray(vectors[rows])
-    truth, truth_distances = exact_search(vectors, queries, k + 1, index.metric)
-    # A row is not a neighbour of itself; equal distances are equally right, so recall compares distances.
-    limit = truth_distances[:, -1]
-    points = []
-    for effort, factor in _grid(index):
-        point = Operating(effort, factor, 0.0, 0.0)
-        started = perf_counter()
-        candidates = index.propose(queries, k + 1, point)
-        found, distances = rank(lambda p: vectors[p], queries, candidates, k + 1, index.metric)
-        elapsed = perf_counter() - started
-        near = distances >= limit[:, None] if index.metric == "ip" else distances <= limit[:, None]
-        hits = (near & (found != rows[:, None])).sum(axis=1)
-        there = (truth != rows[:, None]).sum(axis=1)
-        recall = float(np.minimum(hits / there, 1).mean())
-        points.append(Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(rows), 2)))
-    best, kept = -1.0, []
-    for point in sorted(points, key=lambda p: p.microseconds):
-        if point.recall > best:
-            best = point.recall
-            kept.append(point)
-    return tuple(kept)
-
-
-def _grid(index: ApproximateIndex) -> list[tuple[int, int]]:
-    if index.kind == "hnsw":
-        return [(ef, factor) for ef in (16, 32, 64, 128, 256, 512) for factor in (1, 2, 4)]
-    lists = index.faiss_index.nlist
-    efforts = [e for e in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if e <= lists]
-    return [(effort, factor) for effort in efforts for factor in (1, 2, 4, 10, 20)]
+def _add(inner: Any, vectors: Float32[Array, "n d"], metric: Metric) -> None:
+    for start in range(0, len(vectors), ADD_CHUNK):
+        inner.add(prepared(vectors[start : start + ADD_CHUNK], metric))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,11 +13,41 @@ if TYPE_CHECKING:
     from latentstore.types import Array, Metric
 
     Block: TypeAlias = tuple[Float32[Array, "c d"], Int64[Array, " c"]]
-    Gather: TypeAlias = Callable[[Int64[Array, " c"]], Float32[Array, "c d"]]
+
+
+class Vectors(Protocol):
+    """Vectors by number, wherever they lie."""
+
+    def __call__(self, numbers: Int64[Array, " c"], /) -> Float32[Array, "c d"]:
+        """Vectors of numbers."""
+        ...
+
+    def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
+        """Contiguous blocks, and at which place in each the numbers are; −1 for those that are not in it."""
+        ...
+
+
+class InArray:
+    """The vectors of one array, numbered 0 … n−1."""
+
+    def __init__(self, vectors: Float32[Array, "n d"]) -> None:
+        self._vectors = np.ascontiguousarray(vectors)
+
+    def __call__(self, numbers: Int64[Array, " c"], /) -> Float32[Array, "c d"]:
+        """See `Vectors`."""
+        found: Float32[Array, "c d"] = self._vectors[numbers]
+        return found
+
+    def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
+        """See `Vectors`."""
+        return [(self._vectors, numbers)]
+
 
 CHUNK = 65_536  # vectors compared at a time: bounds the copies made by masks and by normalising
 SPARE = 16  # extra candidates: faiss computes l2 of batches as |x|² + |q|² − 2xq, whose rounding can swap near ties
-GATHER_FLOATS = 1 << 24  # 64 MiB of gathered candidates at a time
+RANKED_FLOATS = 1 << 19  # gathered candidates at a time: 2 MiB stay in the cache
+COMPILED_NUMBERS = 1 << 20  # candidates at a time where nothing is gathered
+COMPILED_QUERIES = 16  # from so many on, FAISS's loops win over NumPy's
 
 
 def exact_search(
@@ -42,7 +72,7 @@ def exact_search(
         Euclidean, 1 − cos, or the inner product (descending); NaN where missing.
     """
     candidates = scan(blocks(vectors, np.arange(len(vectors)), allowed), queries, k, metric)
-    return rank(lambda positions: vectors[positions], queries, candidates, k, metric)
+    return rank(InArray(vectors), queries, candidates, k, metric)
 
 
 def blocks(
@@ -57,8 +87,18 @@ def blocks(
             yield vectors[part][allowed[part]], numbers[part][allowed[part]]
 
 
-def scan(found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metric: Metric) -> Int64[Array, "m c"]:
-    """Candidates for the k nearest over all blocks: the numbers of k + SPARE vectors, −1 for none, unordered."""
+def scan(
+    found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metric: Metric, *, unit: bool = False
+) -> Int64[Array, "m c"]:
+    """Candidates for the k nearest over all blocks: the numbers of k + SPARE vectors, −1 for none, unordered.
+
+    Args:
+        found_in: Vectors with their numbers.
+        queries: Shape (m, d).
+        k: Neighbours wanted.
+        metric: l2, cosine or ip.
+        unit: Under cosine: the vectors have length 1 already.
+    """
     import faiss
 
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
@@ -68,7 +108,7 @@ def scan(found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metr
     numbers = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)  # smaller is nearer
     for vectors, theirs in found_in:
-        block = to_unit(vectors) if metric == "cosine" else np.ascontiguousarray(vectors)
+        block = np.ascontiguousarray(vectors) if unit else prepared(vectors, metric)
         score, found = faiss.knn(queries, block, min(keep, len(block)), metric=kind)
         score = score if metric == "l2" else -score
         numbers = np.concatenate([numbers, np.where(found >= 0, theirs[found], -1)], axis=1)
@@ -80,14 +120,14 @@ def scan(found_in: Iterable[Block], queries: Float32[Array, "m d"], k: int, metr
 
 
 def rank(
-    gather: Gather, queries: Float32[Array, "m d"], candidates: Int64[Array, "m c"], k: int, metric: Metric
+    vectors: Vectors, queries: Float32[Array, "m d"], candidates: Int64[Array, "m c"], k: int, metric: Metric
 ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
     """Order candidates by their exact distance and keep the k nearest; ties go to the smaller number.
 
     Args:
-        gather: Gives the vectors (c, d) of c numbers.
+        vectors: What the numbers name.
         queries: Shape (m, d).
-        candidates: Numbers `gather` knows, −1 for none, each at most once in a row.
+        candidates: Numbers `vectors` knows, −1 for none, each at most once in a row.
         k: How many to keep; fewer candidates are padded with −1 and NaN.
         metric: l2, cosine or ip.
 
@@ -97,19 +137,53 @@ def rank(
     m, width = candidates.shape
     numbers = np.full((m, k), -1, np.int64)
     distances = np.full((m, k), np.nan, np.float32)
-    step = max(1, GATHER_FLOATS // max(1, width * queries.shape[1]))
+    compiled = metric != "cosine" and m >= COMPILED_QUERIES
+    step = max(1, (COMPILED_NUMBERS if compiled else RANKED_FLOATS // queries.shape[1]) // max(1, width))
     for start in range(0, m if width else 0, step):
         part = slice(start, min(start + step, m))
-        tried = np.sort(candidates[part], axis=1)  # by number, so that the stable sort below settles ties
-        measured = np.full(tried.shape, np.nan, np.float32)
-        there = tried >= 0
-        of_query = np.nonzero(there)[0]
-        measured[there] = distance_pairs(queries[part][of_query], gather(tried[there]), metric)
-        order = np.argsort(-measured if metric == "ip" else measured, axis=1, kind="stable")[:, :k]  # NaN sorts last
-        kept = order.shape[1]
-        numbers[part, :kept] = np.take_along_axis(tried, order, axis=1)
-        distances[part, :kept] = np.take_along_axis(measured, order, axis=1)
+        tried = candidates[part].copy()
+        tried.sort(axis=1)  # by number, so that the stable sort below settles ties
+        keys = (_keys_compiled if compiled else _keys)(vectors, queries[part], tried, metric)
+        order = keys.argsort(axis=1, kind="stable")[:, :k]
+        lines, kept = np.arange(len(tried))[:, None], order.shape[1]
+        numbers[part, :kept] = tried[lines, order]
+        distances[part, :kept] = -keys[lines, order] if metric == "ip" else keys[lines, order]
     return numbers, distances
+
+
+def _keys(
+    vectors: Vectors, queries: Float32[Array, "m d"], numbers: Int64[Array, "m c"], metric: Metric
+) -> Float32[Array, "m c"]:
+    """Distances to sort by, ascending; NaN for no number, which sorts last."""
+    if numbers[:, 0].min() >= 0:  # sorted: no row has a gap
+        found = vectors(numbers.ravel()).reshape(*numbers.shape, -1)
+        keys = distance_pairs(queries[:, None], found, metric)
+    else:
+        of_query, place = (numbers >= 0).nonzero()
+        keys = np.full(numbers.shape, np.nan, np.float32)
+        keys[of_query, place] = distance_pairs(queries[of_query], vectors(numbers[of_query, place]), metric)
+    return -keys if metric == "ip" else keys
+
+
+def _keys_compiled(
+    vectors: Vectors, queries: Float32[Array, "m d"], numbers: Int64[Array, "m c"], metric: Metric
+) -> Float32[Array, "m c"]:
+    """`_keys` without a copy of the vectors, by threads: pays for batches."""
+    import faiss
+
+    compare = faiss.fvec_L2sqr_by_idx if metric == "l2" else faiss.fvec_inner_products_by_idx
+    pointer, keys = faiss.swig_ptr, np.full(numbers.shape, np.nan, np.float32)
+    queries, found = np.ascontiguousarray(queries), np.empty(numbers.shape, np.float32)
+    for block, places in vectors.pieces(numbers):
+        compare(pointer(found), pointer(queries), pointer(block), pointer(places), block.shape[1], *numbers.shape)
+        there = places >= 0
+        keys[there] = found[there]
+    return np.sqrt(keys) if metric == "l2" else -keys
+
+
+def prepared(vectors: Float32[Array, "n d"], metric: Metric) -> Float32[Array, "n d"]:
+    """Vectors as an index of this metric wants them: contiguous, under cosine of length 1."""
+    return to_unit(vectors) if metric == "cosine" else np.ascontiguousarray(vectors)
 
 
 def to_unit(vectors: Float32[Array, "n d"]) -> Float32[Array, "n d"]:
@@ -118,15 +192,19 @@ def to_unit(vectors: Float32[Array, "n d"]) -> Float32[Array, "n d"]:
 
 
 def distance_pairs(
-    queries: Float32[Array, "c d"], vectors: Float32[Array, "c d"], metric: Metric
-) -> Float32[Array, " c"]:
+    queries: Float32[Array, "*c d"], vectors: Float32[Array, "*c d"], metric: Metric
+) -> Float32[Array, "*c"]:
     """Distance of each query to the vector beside it: Euclidean, 1 − cos, or the inner product."""
     if metric == "l2":
         offsets = vectors - queries
-        return np.asarray(np.sqrt(np.einsum("cd,cd->c", offsets, offsets)))
-    dots: Float32[Array, " c"] = np.einsum("cd,cd->c", queries, vectors)
+        return np.asarray(np.sqrt(_dots(offsets, offsets)))
+    dots = _dots(queries, vectors)
     if metric == "ip":
         return dots
     # |a|²|b|² under one root: exact 1 for a vector with itself more often than two roots multiplied.
-    norms = np.sqrt(np.einsum("cd,cd->c", queries, queries) * np.einsum("cd,cd->c", vectors, vectors))
+    norms = np.sqrt(_dots(queries, queries) * _dots(vectors, vectors))
     return np.asarray((1 - dots / norms).clip(0))
+
+
+def _dots(a: Float32[Array, "*c d"], b: Float32[Array, "*c d"]) -> Float32[Array, "*c"]:
+    return np.asarray(np.einsum("...d,...d->...", a, b))

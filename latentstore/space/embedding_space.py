@@ -14,14 +14,16 @@ from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from jaxtyping import Float32, Float64
+    from jaxtyping import Float32, Float64, Int64
 
     from latentstore.encoders import Encoder
+    from latentstore.exchange.outgoing import Pictures
     from latentstore.expression import Expression
     from latentstore.geometry import Mixture, RealismScale
     from latentstore.space.concepts import Concepts
     from latentstore.space.density import Samples
     from latentstore.space.paths import Path
+    from latentstore.space.search import Searcher
     from latentstore.storage import Snapshot, SpaceFiles
     from latentstore.types import Array
 
@@ -41,8 +43,8 @@ class EmbeddingSpace(VectorSpace):
         self._load_encoder = load_encoder
         super().__init__(files, at=at)
 
-    def _viewed(self, snapshot: Snapshot) -> View:
-        return View(self, snapshot)
+    def _viewed(self, snapshot: Snapshot, previous: Searcher | None) -> View:
+        return View(self, snapshot, previous)
 
     def _queries(self, query: Any) -> tuple[Float32[Array, "m d"], bool]:
         return as_queries(self, query)
@@ -160,3 +162,10 @@ class EmbeddingSpace(VectorSpace):
     def map(self, name: str = "umap") -> pa.Table:
         """Coordinates of the live items: id, x, y (and z)."""
         return maps.read_map(self, name)
+
+    def _pictures(self, wanted: Int64[Array, " n"]) -> Pictures | None:
+        """The dataset's own items where it is still there, else what the decoder makes of the latents."""
+        known = super()._pictures(wanted)
+        if known is not None or self.fingerprint is None:
+            return known
+        return lambda some: self.decode(self.snapshot.vectors(some))

@@ -122,9 +122,11 @@ def as_latent(space: EmbeddingSpace, given: str | Latent | Expression | Array | 
 
 def as_queries(space: EmbeddingSpace, query: Any) -> tuple[Float32[Array, "m d"], bool]:
     """Vectors (m, d) of a query, and whether it was a single one: text, latent, vector, or a list of any of them."""
-    if isinstance(query, str | Latent | Expression):
+    if isinstance(query, np.ndarray):
+        vectors, single = query, query.ndim == 1
+    elif isinstance(query, str | Latent | Expression):
         vectors, single = as_latent(space, query).vector, True
-    elif isinstance(query, Iterable) and not isinstance(query, np.ndarray) and _of_latents(query := list(query)):
+    elif isinstance(query, Iterable) and _of_latents(query := list(query)):
         vectors, single = np.stack([as_latent(space, one).vector for one in query]), False
     else:
         given = np.asarray(query)

@@ -2,80 +2,62 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.errors import InputError
-from latentstore.index import Plan, blocks, plan_search, rank, scan
+from latentstore.index import GATHER_FLOATS, Operating, blocks, plan_search, rank, scan
 from latentstore.space.indexing import IndexPart, open_index
-from latentstore.types import Neighbours
+from latentstore.space.row_sets import RowSet, RowSets
+from latentstore.types import Explanation, Stopwatch
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Int64
+    from jaxtyping import Float32, Int64
 
     from latentstore.index.exact import Block
-    from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import Snapshot
     from latentstore.types import Array
 
-MAX_K = 100_000
-GATHER = 16_384  # matching rows gathered at a time
-FILTERS_KEPT = 64  # row sets of filters used before; a snapshot never changes, so they stay right
+GATHER = 16_384  # matching rows gathered at a time, where they are too many to be kept
 
 
 class Searcher:
-    """Searches one snapshot; safe from several threads."""
+    """Searches one snapshot; safe from several threads.
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    Args:
+        snapshot: What is searched.
+        previous: Of an earlier snapshot of the space, whose index is used again if it is still the same.
+    """
+
+    def __init__(self, snapshot: Snapshot, previous: Searcher | None = None) -> None:
         self.snapshot = snapshot
-        self._filters: OrderedDict[str, Int64[Array, " r"]] = OrderedDict()
-        self._lock = Lock()
+        self._sets = RowSets(snapshot)
+        # Known before it is opened here: a search after every append must not read the whole index every time.
+        self._earlier: IndexPart | None = None if previous is None else previous.__dict__.get("part", previous._earlier)
 
     @cached_property
     def part(self) -> IndexPart | None:
-        """The snapshot's index, opened on first use; None when it has none."""
-        return open_index(self.snapshot)
+        """The snapshot's index, opened on first use unless an earlier snapshot had it open; None when it has none."""
+        part = open_index(self.snapshot, self._earlier)
+        self._earlier = None
+        return part
 
     @cached_property
     def unindexed(self) -> int:
         """Live rows that the index does not cover."""
         if self.part is None:
             return len(self.snapshot)
-        inside = len(self.part.rows) if self.part.alive is None else int(self.part.alive.sum())
-        return len(self.snapshot) - inside
+        return len(self.snapshot) - (len(self.part.rows) if self.part.alive is None else self.part.alive.count)
 
     def matching(self, where: str) -> Int64[Array, " r"]:
         """Live rows that satisfy a predicate, ascending; kept for the next search with the same text."""
-        with self._lock:
-            if where in self._filters:
-                self._filters.move_to_end(where)
-                return self._filters[where]
-        snapshot = self.snapshot
-        # Here and not above: DuckDB takes a sixth of the time of a whole search from a new process.
-        from latentstore.filters import SegmentFile, parse_where, select_rows
-
-        predicate = parse_where(where, snapshot.column_types)
-        files = [
-            SegmentFile(segment.checked_path, segment.first_row, gaps=segment.record.count < segment.record.span)
-            for segment in snapshot.segments
-        ]
-        found = select_rows(predicate, files)
-        rows = found[snapshot.locate(found)[0] >= 0]
-        with self._lock:
-            self._filters[where] = rows
-            if len(self._filters) > FILTERS_KEPT:
-                self._filters.popitem(last=False)
-        return rows
+        return self._sets.matching(where).rows
 
     def search(
         self, queries: Float32[Array, "m d"], k: int, *, where: str | None = None, recall: float | None = None
-    ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"], Plan]:
+    ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"], Explanation]:
         """The k nearest live rows of each query.
 
         Args:
@@ -87,77 +69,103 @@ class Searcher:
         Returns:
             Rows (m, k), −1 where fewer match; distances (m, k), NaN there; how it was answered.
         """
-        matching = None if where is None else self.matching(where)
-        live = len(self.snapshot)
-        count = live if matching is None else len(matching)
-        plan = plan_search(live=live, matching=count, indexed=live - self.unindexed, recall=recall)
+        watch, snapshot = Stopwatch(), self.snapshot
+        chosen = None if where is None else self._sets.matching(where)
+        watch.lap("filter")
+        live, part = len(snapshot), self.part
+        watch.lap("open")
+        point = part.index.operating(recall, filtered=chosen is not None) if part else None
+        plan = plan_search(
+            live=live,
+            matching=None if chosen is None else len(chosen),
+            indexed=live - self.unindexed,
+            dim=snapshot.dim,
+            kind=part.index.kind if part else None,
+            reachable=point is not None,
+            recall=recall,
+        )
+        explanation = Explanation(
+            plan.strategy, plan.reason, live, live if chosen is None else len(chosen), self.unindexed, watch.seconds
+        )
+        watch.lap("plan")
+        if plan.strategy == "index" and part and point:
+            rows, distances = self._by_index(queries, k, part, point, chosen, explanation, watch)
+        else:
+            rows, distances = self._exactly(queries, k, chosen, explanation, watch)
+        return rows, distances, explanation
+
+    def _exactly(
+        self,
+        queries: Float32[Array, "m d"],
+        k: int,
+        chosen: RowSet | None,
+        explanation: Explanation,
+        watch: Stopwatch,
+    ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         metric = self.snapshot.metric
-        point = self.part.index.operating(recall) if plan.strategy == "index" and self.part else None
-        if point is None and plan.strategy == "index":
-            plan = Plan("exact", f"no setting of the index reaches recall {recall}")
-        if self.part is None or point is None:
-            candidates = scan(self._blocks(0, matching), queries, k, metric)
-            return *rank(self.snapshot.vectors, queries, candidates, k, metric), plan
-        positions = self.part.index.propose(queries, k, point, allowed=self._allowed(matching))
-        indexed = np.where(positions >= 0, self.part.rows[positions], -1)
-        rest = scan(self._blocks(self.part.covers, matching), queries, k, metric)
-        rows, distances = rank(self.snapshot.vectors, queries, np.concatenate([indexed, rest], axis=1), k, metric)
+        if chosen is not None and 0 < len(chosen) * self.snapshot.dim <= GATHER_FLOATS:
+            vectors = self._sets.gathered(chosen)
+            watch.lap("gather")
+            found = scan([(vectors, chosen.rows)], queries, k, metric, unit=True)
+        else:
+            found = scan(self._blocks(0, chosen), queries, k, metric)
+        watch.lap("scan")
+        explanation.compared += explanation.matching
+        explanation.ranked += found.shape[1]
+        ranked = rank(self.snapshot.gather, queries, found, k, metric) if len(self.snapshot) else _nothing(queries, k)
+        watch.lap("rank")
+        return ranked
+
+    def _by_index(
+        self,
+        queries: Float32[Array, "m d"],
+        k: int,
+        part: IndexPart,
+        point: Operating,
+        chosen: RowSet | None,
+        explanation: Explanation,
+        watch: Stopwatch,
+    ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+        snapshot, index = self.snapshot, part.index
+        mask = part.alive if chosen is None else chosen.mask(part)
+        positions, effort = index.propose(queries, k, point, mask=mask)
+        candidates = part.rows[positions]
+        if positions.min(initial=0) < 0:
+            candidates[positions < 0] = -1
+        watch.lap("index")
+        explanation.index, explanation.effort = index.factory, effort
+        lists = index.faiss_index.nlist if index.kind == "ivf" else 1
+        explanation.compared += round(len(index) * effort / lists) if index.kind == "ivf" else effort
+        if self.unindexed:
+            rest = scan(self._blocks(part.covers, chosen), queries, k, snapshot.metric)
+            candidates = np.concatenate([candidates, rest], axis=1)
+            explanation.compared += self.unindexed
+            watch.lap("scan")
+        rows, distances = rank(snapshot.gather, queries, candidates, k, snapshot.metric)
+        explanation.ranked += candidates.shape[1]
+        watch.lap("rank")
         # An index proposes what its lists hold; where that is fewer than k though more rows match, look at them all.
-        short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, count))
-        if len(short):
-            candidates = scan(self._blocks(0, matching), queries[short], k, metric)
-            rows[short], distances[short] = rank(self.snapshot.vectors, queries[short], candidates, k, metric)
-        return rows, distances, plan
+        if rows.min(initial=0) < 0:
+            short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, explanation.matching))
+            if len(short):
+                rows[short], distances[short] = self._exactly(queries[short], k, chosen, explanation, watch)
+        return rows, distances
 
-    def _allowed(self, matching: Int64[Array, " r"] | None) -> Bool[Array, " n"] | None:
-        """Which positions of the index may be returned; None when all."""
-        assert self.part is not None, "asked only where there is an index"
-        if matching is None:
-            return self.part.alive
-        # Matching rows are live, so the alive mask is implied.
-        positions = np.searchsorted(self.part.rows, matching).clip(max=len(self.part.rows) - 1)
-        allowed = np.zeros(len(self.part.rows), bool)
-        allowed[positions[self.part.rows[positions] == matching]] = True
-        return allowed
-
-    def _blocks(self, first: int, matching: Int64[Array, " r"] | None) -> Iterator[Block]:
+    def _blocks(self, first: int, chosen: RowSet | None) -> Iterator[Block]:
         """Live (and matching) vectors with row numbers from `first` on."""
-        if matching is not None:
-            rows = matching[np.searchsorted(matching, first) :]
+        if chosen is not None:
+            rows = chosen.rows[np.searchsorted(chosen.rows, first) :]
             for start in range(0, len(rows), GATHER):
                 part = rows[start : start + GATHER]
-                yield self.snapshot.vectors(part), part
+                yield self.snapshot.gather(part), part
             return
         for segment in self.snapshot.segments:
-            if segment.rows[-1] < first:
+            if segment.record.end_row <= first:
                 continue
             start = int(np.searchsorted(segment.rows, first))
             alive = None if segment.alive is None else segment.alive[start:]
             yield from blocks(segment.vectors[start:], segment.rows[start:], alive)
 
 
-def search(
-    space: VectorSpace,
-    queries: Float32[Array, "m d"],
-    single: bool,
-    k: int,
-    *,
-    where: str | None,
-    columns: Sequence[str] | None,
-    recall: float | None,
-) -> Neighbours:
-    """The k nearest items of a query or a batch; see `VectorSpace.search`."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
-        raise InputError(f"k is {k!r}; choose a whole number from 1 to {MAX_K}")
-    if recall is not None and not 0 < recall <= 1:
-        raise InputError(f"recall is {recall}; choose a number in (0, 1]")
-    space.check_columns(columns or ())
-    found, distances, _ = space.searcher.search(queries, int(k), where=where, recall=recall)
-    ids = np.full(found.shape, None, object)
-    there = found >= 0
-    ids[there] = space.snapshot.ids(found[there])
-    hits = Neighbours(ids, found, distances, int(k), space.metric, space.version)
-    if single:
-        kept = int(there[0].sum())
-        hits = replace(hits, ids=ids[0, :kept], rows=found[0, :kept], distances=distances[0, :kept])
-    return replace(hits, columns=space.snapshot.columns(found[there], list(columns))) if columns else hits
+def _nothing(queries: Float32[Array, "m d"], k: int) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+    return np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan, np.float32)

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import ArtefactRecord
 
-REBUILD_SHARE = 0.1  # unindexed rows are scanned exactly: beyond a tenth of the space a rebuild pays for itself
+EXTEND_SHARE = 0.01  # unindexed rows are scanned exactly: a hundredth costs about what the index itself does
+REBUILD_GROWTH = (
+    2  # lists were trained and counted for so many rows: at twice as many a search takes 1.4 times too long
+)
+REBUILD_DEAD = 0.3  # of what the index holds: they are skipped, but read
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Artefact:
         version: The version it was computed from.
         added: Rows that came since.
         deleted: Rows that went since.
+        outdated: Metadata changed since, which concepts are computed from.
     """
 
     room: str
@@ -32,11 +37,12 @@ class Artefact:
     version: int
     added: int
     deleted: int
+    outdated: bool = False
 
     @property
     def stale(self) -> bool:
-        """Whether rows changed since."""
-        return bool(self.added or self.deleted)
+        """Whether rows, or what it was computed from of them, changed since."""
+        return bool(self.added or self.deleted or self.outdated)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def _artefact(space: VectorSpace, room: str, record: ArtefactRecord) -> Artefact
     if record.version < space.snapshot.manifest.revived_version:
         return Artefact(room, record.name, record.version, len(space), then_rows)
     added = int((space.snapshot.live_rows() >= then_next).sum())
-    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added))
+    outdated = room == "concepts" and record.version < space.snapshot.manifest.metadata_version
+    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added), outdated)
 
 
 def _unindexed(space: VectorSpace, artefacts: tuple[Artefact, ...]) -> int:
@@ -119,8 +126,25 @@ def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Arte
     advice = []
     if kind == "none" and choose_kind("auto", len(space), space.dim) != "flat":
         advice.append("no index: every search compares all rows; run build_index()")
-    if kind not in ("none", "flat") and unindexed > REBUILD_SHARE * max(len(space), 1):
+    record = current_index(space.snapshot)
+    if record is not None and kind == "ivf":
+        held, built = sum(record.properties["parts"]), record.properties["built_rows"]
+        reached = any(point["recall"] >= record.properties["target_recall"] for point in record.properties["curve"])
+        dead = held + unindexed - len(space)
+        if not reached:
+            advice.append("the index does not reach its target recall, so searches are exact; run build_index()")
+        elif len(space) > REBUILD_GROWTH * built or dead > REBUILD_DEAD * held:
+            advice.append(
+                f"the index was built over {built} rows, now there are {len(space)} and {dead} dead ones in it: "
+                "run build_index()"
+            )
+        elif unindexed > EXTEND_SHARE * len(space):
+            advice.append(f"{unindexed} of {len(space)} rows are not indexed; run extend_index()")
+    elif kind == "hnsw" and unindexed > EXTEND_SHARE * len(space):
         advice.append(f"{unindexed} of {len(space)} rows are not indexed; run build_index()")
-    stale = [a for a in artefacts if a.stale and a.room != "index"]
-    advice += [f"{a.name} misses {a.added} added and keeps {a.deleted} deleted rows; fit it again" for a in stale]
+    for a in artefacts:
+        if a.room != "index" and (a.added or a.deleted):
+            advice.append(f"{a.name} misses {a.added} added and keeps {a.deleted} deleted rows; fit it again")
+        elif a.outdated:
+            advice.append(f"metadata changed since {a.name} was fitted in version {a.version}; fit it again")
     return advice

@@ -20,8 +20,8 @@ MIXTURES_KEPT = 64
 class View(Searcher):
     """Everything derived from one snapshot; thrown away as a whole when the space moves to a newer one."""
 
-    def __init__(self, space: EmbeddingSpace, snapshot: Snapshot) -> None:
-        super().__init__(snapshot)
+    def __init__(self, space: EmbeddingSpace, snapshot: Snapshot, previous: Searcher | None) -> None:
+        super().__init__(snapshot, previous)
         self.concepts = Concepts(snapshot)
         self._space = space
         self.mixture = lru_cache(MIXTURES_KEPT)(self._fit_mixture)

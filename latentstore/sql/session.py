@@ -51,7 +51,8 @@ def run_sql(
         for name, space in opened.items():
             create_views(connection, name, space, query)
         create_functions(connection, spaces, failures)
-        files = [str(segment.checked_path) for space in opened.values() for segment in space.snapshot.segments]
+        segments = [segment for space in opened.values() for segment in space.snapshot.segments]
+        files = [str(path) for one in segments for path in (one.checked_path, one.patch_path) if path is not None]
         _lock(connection, files)
         try:
             return _answer(connection, statement, timeout)

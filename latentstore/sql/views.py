@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from latentstore.filters import SegmentFile, segment_relation
+from latentstore.filters import segment_relation
 from latentstore.filters.allowed import duckdb_type, quote
+from latentstore.space.filtering import segment_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,10 +27,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, name: str, space: Embedd
     columns = {"id": "VARCHAR"}
     columns |= {column: duckdb_type(kind) or "BLOB" for column, kind in snapshot.column_types.items()}
     columns["vector"] = f"FLOAT[{snapshot.dim}]"
-    relations = [
-        segment_relation(SegmentFile(s.path, s.first_row, gaps=s.record.span != s.record.count), columns)
-        for s in snapshot.segments
-    ]
+    relations = [segment_relation(file, columns) for file in segment_files(snapshot)]
     if not relations:
         nulls = (f"CAST(NULL AS {kind}) AS {quote(column)}" for column, kind in columns.items())
         relations = [f"SELECT 0 AS row, {', '.join(nulls)} WHERE false"]

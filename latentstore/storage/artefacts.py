@@ -56,14 +56,34 @@ def read(layout: SpaceLayout, record: FileRecord) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise ChecksumMismatch(
-            f"{path} is missing; it is derived: build it again, or open the newest version"
-        ) from error
+        raise _missing(path) from error
     except OSError as error:
         raise files.unreadable(path, error) from error
     if len(content) != record.size or hashlib.sha256(content).hexdigest() != record.sha256:
-        raise ChecksumMismatch(f"{path} is not what the manifest says (size or sha256); it is derived: build it again")
+        raise _changed(path)
     return content
+
+
+def checked(layout: SpaceLayout, record: FileRecord) -> Path:
+    """The path of a file that was checked as by `read`, for what maps it."""
+    path = layout.file(record.name)
+    try:
+        same = path.stat().st_size == record.size and files.sha256_of(path) == record.sha256
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; check the disk and the permissions") from error
+    if not same:
+        raise _changed(path)
+    return path
+
+
+def _missing(path: Path) -> ChecksumMismatch:
+    return ChecksumMismatch(f"{path} is missing; it is derived: build it again, or open the newest version")
+
+
+def _changed(path: Path) -> ChecksumMismatch:
+    return ChecksumMismatch(f"{path} is not what the manifest says (size or sha256); it is derived: build it again")
 
 
 @dataclass(frozen=True)

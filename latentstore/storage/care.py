@@ -1,4 +1,4 @@
-"""Care of versions: tags, going back, vacuum, verify."""
+"""Care of versions: tags, comparing, going back, vacuum, verify, repair."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from datetime import timedelta
 from latentstore.errors import UnknownVersion, suggest
 from latentstore.storage import rows as changes
 from latentstore.storage import tags as tag_files
+from latentstore.storage.diff import Diff, compare
 from latentstore.storage.manifest import Manifest
+from latentstore.storage.repair import RepairReport
+from latentstore.storage.repair import run as run_repair
 from latentstore.storage.vacuum import VacuumReport
 from latentstore.storage.vacuum import run as run_vacuum
 from latentstore.storage.verify import Problem
 from latentstore.storage.verify import run as run_verify
 from latentstore.storage.versions import Versions
+from latentstore.storage.writing import Scratch
 
 
 class CaredVersions(Versions):
@@ -77,6 +81,14 @@ class CaredVersions(Versions):
         """Check every file of every version: see `verify.run`."""
         return run_verify(self._log, deep=deep)
 
+    def diff(self, old: int | str, new: int | str | None = None) -> Diff:
+        """What was added, deleted and changed from one version or tag to another, the newest by default.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        return compare(self.snapshot(self.resolve(old)), self.snapshot(self.resolve(new)))
+
     def restore(self, version: int | str) -> Manifest:
         """Make the contents of an old version the newest one.
 
@@ -85,6 +97,19 @@ class CaredVersions(Versions):
         """
         number = self.resolve(version)
         old = self._log.read(number)
-        return self.commit(
-            lambda base: changes.restored(base.manifest, old), operation=f"restore {number}", requires=number
+        return self.commit_manifest(  # the reason to go back may be that the newest version's files are damaged
+            lambda base: changes.restored(base, old),
+            operation=f"restore {number}",
+            scratch=Scratch(self.layout),
+            requires=number,
         )
+
+    def repair(self) -> RepairReport:
+        """Rebuild damaged files that hold nothing of their own; rows, deletes and manifests are not touched.
+
+        Returns:
+            What was mended, and what is left: index, concepts and maps (the space above rebuilds them), and what only
+            a backup has.
+        """
+        self._writable()
+        return run_repair(self, self._log)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from latentstore.errors import InputError, ShapeMismatch
+from latentstore.errors import AlreadyExists, InputError, ShapeMismatch
 
 RESERVED = ("row", "id", "vector")
 
@@ -86,8 +86,7 @@ def fit_columns(metadata: Any, rows: int, columns: Mapping[str, pa.DataType]) ->
         raise ShapeMismatch(f"metadata has {len(table)} rows for {rows} ids; pass one row per id")
     names = table.column_names
     for name in names:
-        if name in RESERVED or not name:
-            raise InputError(f"metadata column {name!r} is reserved ({', '.join(RESERVED)}); rename it")
+        _refuse_reserved(name)
         if names.count(name) > 1 or name.lower() in {other.lower() for other in names if other is not name}:
             # SQL compares names without case, so two such columns could not both be asked for
             raise InputError(f"metadata column {name!r} occurs twice (case does not count); rename one")
@@ -99,6 +98,26 @@ def fit_columns(metadata: Any, rows: int, columns: Mapping[str, pa.DataType]) ->
             raise InputError(f"metadata column {name!r} differs from column {known!r} only in case; use {known!r}")
         fitted.append(_fit(name, column, columns.get(name)))
     return pa.table(fitted, names=names) if names else pa.table({"_": pa.nulls(rows)}).select([])
+
+
+def check_new_name(name: str, columns: Mapping[str, Any]) -> None:
+    """Refuse what cannot name one more column.
+
+    Raises:
+        AlreadyExists: It is taken; case does not count.
+        InputError: It is reserved or no text.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"column name {name!r} is no text; pass a str")
+    _refuse_reserved(name)
+    for known in columns:
+        if known.lower() == name.lower():
+            raise AlreadyExists(f"column {known!r} exists (case does not count); choose another name than {name!r}")
+
+
+def _refuse_reserved(name: str) -> None:
+    if name.lower() in RESERVED or not name:
+        raise InputError(f"metadata column {name!r} is reserved ({', '.join(RESERVED)}); rename it")
 
 
 def _table(metadata: Any) -> pa.Table:
@@ -118,7 +137,7 @@ def _fit(name: str, column: pa.ChunkedArray, known: pa.DataType | None) -> pa.Ch
     target = storable(column.type, name)
     if known is not None and not pa.types.is_null(known):
         target = known
-    if column.type == target:
+    if str(column.type) == str(target):  # Arrow calls lists equal whose items have other names, as Parquet gives them
         return column
     if not _compatible(column.type, target):
         raise InputError(
@@ -150,6 +169,11 @@ def _family(kind: pa.DataType) -> str:
     if is_.is_timestamp(kind):
         return "timestamp with zone" if kind.tz else "timestamp"
     return str(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts, dictionaries of them included."""
+    return _family(kind) == "text"
 
 
 def _compatible(given: pa.DataType, target: pa.DataType) -> bool:

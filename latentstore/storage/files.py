@@ -193,6 +193,21 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds a lock on a file; False when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Sink(io.RawIOBase):
     """A new file that is hashed while it is written and fsynced by `finish`.
 
@@ -245,7 +260,7 @@ class Sink(io.RawIOBase):
             self._digest(block)
             return
         self._pending.append(self._hasher.submit(self._digest, block))
-        if len(self._pending) > 16:  # bounds what waits in memory
+        if len(self._pending) > 4:  # bounds what waits in memory
             self._pending.pop(0).result()
 
     def _digest(self, block: memoryview) -> None:

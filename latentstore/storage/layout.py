@@ -9,10 +9,12 @@ from uuid import uuid4
 
 from latentstore.errors import ConfigInvalid
 
-FORMAT = 1  # of store.json and of manifests; a greater number is refused with FormatTooNew
+FORMAT = 2  # of store.json and of manifests; a greater number is refused with FormatTooNew
 
 DATA_FOLDERS = ("segments", "deletes", "index", "concepts", "maps")
 FOLDERS = (*DATA_FOLDERS, "manifests", "tags", "staging")
+
+IMPORT = ".import-"  # prefix of the hidden folder a space is built in before it appears
 
 _SPACE = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")

@@ -11,6 +11,7 @@ A version exists when its manifest does. Three files decide how the newest is fo
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from latentstore.errors import ManifestInvalid, StorageError, UnknownVersion
@@ -31,12 +32,12 @@ class Log:
     def newest(self) -> int | None:
         """The newest version, or None when there is none."""
         for _ in range(_LOOKS):
-            floor = _number(self.layout.floor)
+            floor = read_number(self.layout.floor)
             if floor is None or not self.exists(floor):
                 break
-            start = max(floor, _number(self.layout.hint) or 0)
+            start = max(floor, read_number(self.layout.hint) or 0)
             found = self._gallop(start if self.exists(start) else floor)
-            if _number(self.layout.floor) == floor:
+            if read_number(self.layout.floor) == floor:
                 return found
         return max(self.listed(), default=None)
 
@@ -58,7 +59,7 @@ class Log:
 
     def unfinished(self) -> bool:
         """Whether a creation ended before the first version: there is no manifest, and nothing that one could name."""
-        if self.newest() is not None or (_number(self.layout.floor) or 1) > 1:
+        if self.newest() is not None or (read_number(self.layout.floor) or 1) > 1:
             return False
         with files.reading(self.layout.folder):
             return not any(any((self.layout.folder / kind).glob("*")) for kind in DATA_FOLDERS)
@@ -121,12 +122,16 @@ class Log:
         layout = self.layout
         path = layout.manifest(manifest.version)
         with files.storing(path):
-            for folder in {path.parent for path in scratch.paths if path.exists()}:
-                files.sync_folder(folder)
-            temporary = files.write_temporary(layout.manifests, manifest.to_bytes())
+            folders = {path.parent for path in scratch.paths if path.exists()}
+            written: list[Path] = []
             try:
+                files.together(  # each waits for the disk, and none for another
+                    lambda: written.append(files.write_temporary(layout.manifests, manifest.to_bytes())),
+                    *(partial(files.sync_folder, folder) for folder in folders),
+                )
+                (temporary,) = written
                 with files.locked(layout.lock, shared=True):
-                    if (_number(layout.floor) or 0) > manifest.version:
+                    if (read_number(layout.floor) or 0) > manifest.version:
                         return False
                     if requires is not None:
                         self.read(requires)
@@ -140,7 +145,7 @@ class Log:
                     if not scratch.settled:
                         return False
             finally:
-                files.discard([temporary])
+                files.discard(written)
         try:
             files.sync_folder(layout.manifests)
         except OSError as error:
@@ -165,7 +170,7 @@ class Log:
             files.replace(self.layout.hint, str(version).encode(), durable=False)
 
 
-def _number(path: Path) -> int | None:
+def read_number(path: Path) -> int | None:
     """The positive number a file holds, or None when it is missing or damaged."""
     try:
         text = path.read_bytes()

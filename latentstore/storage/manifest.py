@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -44,6 +44,10 @@ class SegmentRecord:
         files: "parquet", "f32", "ids" and "sums" (which segments written before it was thought of lack).
         deletes: Sorted positions of the dead rows, or None.
         dead: How many.
+        patch: Rows whose metadata changed since the segment was written, or None: see `patches`.
+        patched: How many.
+        names: What a metadata column is called in this segment's files, where that is not its name.
+        defaults: Values of metadata columns that this segment's files lack, as `defaults` writes them.
     """
 
     uuid: str
@@ -53,11 +57,24 @@ class SegmentRecord:
     files: dict[str, FileRecord]
     deletes: FileRecord | None = None
     dead: int = 0
+    patch: FileRecord | None = None
+    patched: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, Json] = field(default_factory=dict)
 
     @property
     def live(self) -> int:
         """Rows that are not dead."""
         return self.count - self.dead
+
+    @property
+    def altered(self) -> bool:
+        """Whether its metadata is not just what its Parquet file says."""
+        return bool(self.patch or self.names or self.defaults)
+
+    def beside(self) -> tuple[FileRecord, ...]:
+        """The files that say what changed since the segment was written."""
+        return tuple(file for file in (self.deletes, self.patch) if file is not None)
 
     @property
     def end_row(self) -> int:
@@ -69,7 +86,7 @@ class SegmentRecord:
         """Raises KeyError, TypeError or ValueError when a field is missing or of another type."""
         kinds = ("parquet", "f32", "ids", *(("sums",) if "sums" in value["files"] else ()))
         files = {kind: FileRecord.from_json(value["files"][kind]) for kind in kinds}
-        deletes = value["deletes"]
+        deletes, patch = value["deletes"], value.get("patch")
         return cls(
             _text(value, "uuid"),
             _number(value, "first_row"),
@@ -78,6 +95,10 @@ class SegmentRecord:
             files,
             None if deletes is None else FileRecord.from_json(deletes),
             _number(value, "dead"),
+            None if patch is None else FileRecord.from_json(patch),
+            int(value.get("patched", 0)),
+            {str(name): str(stored) for name, stored in value.get("names", {}).items()},
+            dict(value.get("defaults", {})),
         )
 
 
@@ -122,7 +143,9 @@ class Manifest:
         encoder: Fingerprint, or None when vectors are brought ready.
         columns: Metadata: name and Arrow type as text, in order.
         next_row: The next row number to give; row numbers are never given twice.
-        rows_version: The version that last changed which rows are alive.
+        defaults: What rows have that are added without a column: by column, as `defaults` writes them.
+        rows_version: The version that last changed which rows are alive, or their metadata.
+        metadata_version: The version that last changed the metadata of rows that stayed.
         revived_version: The version that last replaced all rows or brought dead ones back; an index older than it
             does not know them.
         segments: Sorted by first_row; row ranges do not overlap.
@@ -138,8 +161,10 @@ class Manifest:
     metric: Metric
     encoder: str | None
     columns: tuple[tuple[str, str], ...] = ()
+    defaults: dict[str, Json] = field(default_factory=dict)
     next_row: int = 0
     rows_version: int = 1
+    metadata_version: int = 1
     revived_version: int = 1
     segments: tuple[SegmentRecord, ...] = ()
     index: tuple[ArtefactRecord, ...] = ()
@@ -162,14 +187,13 @@ class Manifest:
         """Every file this version needs."""
         for segment in self.segments:
             yield from segment.files.values()
-            if segment.deletes is not None:
-                yield segment.deletes
+            yield from segment.beside()
         for artefact in (*self.index, *self.concepts, *self.maps):
             yield from artefact.files.values()
 
     def to_bytes(self) -> bytes:
         """Compact JSON, sealed."""
-        return seal(asdict(self))
+        return seal(vars(self))
 
     @classmethod
     def from_bytes(cls, content: bytes, path: Path) -> Manifest:
@@ -192,8 +216,10 @@ class Manifest:
                 metric=check_metric(_text(value, "metric")),
                 encoder=None if value["encoder"] is None else _text(value, "encoder"),
                 columns=tuple((str(name), str(kind)) for name, kind in value["columns"]),
+                defaults=dict(value.get("defaults", {})),
                 next_row=_number(value, "next_row"),
                 rows_version=_number(value, "rows_version"),
+                metadata_version=int(value.get("metadata_version", 1)),
                 revived_version=_number(value, "revived_version"),
                 segments=tuple(map(SegmentRecord.from_json, value["segments"])),
                 index=tuple(map(ArtefactRecord.from_json, value["index"])),
@@ -216,12 +242,18 @@ class Manifest:
                 raise ValueError(f"segment {segment.uuid} has impossible rows")
             if not 0 <= segment.dead <= segment.count <= segment.span:
                 raise ValueError(f"segment {segment.uuid} has impossible counts")
+            if not 0 <= segment.patched <= segment.count or bool(segment.patched) != bool(segment.patch):
+                raise ValueError(f"segment {segment.uuid} has an impossible patch")
             end = segment.end_row
 
 
 def seal(value: dict[str, Json]) -> bytes:
-    """A JSON object whose last field is the sha256 of all before it, so that a flipped bit is not another value."""
-    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """A JSON object whose last field is the sha256 of all before it, so that a flipped bit is not another value.
+
+    Records in it become objects of their fields.
+    """
+    # `vars` and not `asdict`, which copies every value: a tenth of the time of a small append.
+    body = json.dumps(value, default=vars, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     return body[:-1] + f',"{_SEAL}":"{hashlib.sha256(body[:-1]).hexdigest()}"}}'.encode()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from latentstore.errors import AlreadyExists, CommitConflict, InputError, SpaceMismatch, UnknownItem
+from latentstore.storage import evolution
 from latentstore.storage.columns import merge_columns
 from latentstore.storage.manifest import Manifest, SegmentRecord
 from latentstore.storage.snapshot import Snapshot
@@ -37,10 +38,12 @@ class Append:
     based_on: int | None = None
     encoder: Any = KEEP
     source: Any = KEEP
+    update: tuple[Sequence[str], Any] | None = None
 
     def _idle(self, manifest: Manifest) -> bool:
         """Whether nothing would change."""
         rows = any(len(one) for one in self.staged) or len(self.delete_ids) or (self.replace_all and manifest.live)
+        rows = rows or (self.update is not None and len(self.update[0]))
         encoder = self.encoder is not KEEP and self.encoder != manifest.encoder
         source = self.source is not KEEP and self.source != manifest.source
         return not (rows or encoder or source)
@@ -50,7 +53,7 @@ class Append:
 
         Raises:
             AlreadyExists: Ids are taken and `on_existing` refuses.
-            UnknownItem: An id of `delete_ids` is not there.
+            UnknownItem: An id of `delete_ids` or `update` is not there.
             SpaceMismatch: Vectors of another encoder or width.
             CommitConflict: Rows changed since `based_on`.
             InputError: Metadata columns that do not fit; an id in two staged segments.
@@ -69,6 +72,10 @@ class Append:
                 f"space {base.space!r} holds {base.live} latents of encoder {base.encoder!r}; replace all rows to "
                 f"change it to {self.encoder!r}, or create another space"
             )
+        if self.update is not None:
+            ids, values = self.update
+            base = evolution.updated(snapshot, existing_rows(snapshot, ids), values, scratch)
+            snapshot = Snapshot.open(snapshot.layout, base, snapshot)
         encoder = base.encoder if self.encoder is KEEP else self.encoder
         staged = [one for one in self.staged if len(one)]
         base = self._start(base, encoder, staged)
@@ -81,7 +88,8 @@ class Append:
         next_row, columns, added = base.next_row, base.columns, []
         for one in staged:
             assert one.record is not None
-            added.append(replace(one.record, first_row=next_row))
+            lacks = {name: value for name, value in base.defaults.items() if name not in dict(one.columns)}
+            added.append(replace(one.record, first_row=next_row, defaults=lacks))
             next_row += one.record.span
             columns = merge_columns(columns, one.columns)
         return replace(
@@ -98,7 +106,15 @@ class Append:
         if self.replace_all:
             dim = staged[0].dim if staged else base.dim
             base = replace(
-                base, dim=dim, columns=(), segments=(), index=(), concepts=(), maps=(), revived_version=base.version + 1
+                base,
+                dim=dim,
+                columns=(),
+                defaults={},
+                segments=(),
+                index=(),
+                concepts=(),
+                maps=(),
+                revived_version=base.version + 1,
             )
         for one in staged:
             if one.dim != base.dim:
@@ -162,16 +178,22 @@ def existing_rows(snapshot: Snapshot, ids: Sequence[str]) -> Int64[Array, " m"]:
     return rows
 
 
+def check_live(snapshot: Snapshot, rows: Int64[Array, " k"]) -> None:
+    """Raise `UnknownItem` naming a row that is dead or absent, if any is."""
+    numbers, _ = snapshot.locate(rows)
+    if (numbers < 0).any():
+        row = int(np.asarray(rows)[numbers < 0][0])
+        raise UnknownItem(f"row {row} is not in version {snapshot.version}; it was deleted or never existed")
+
+
 def mark_dead(snapshot: Snapshot, rows: Int64[Array, " k"], scratch: Scratch) -> tuple[SegmentRecord, ...]:
     """Segments after rows died; a segment without a live row is dropped.
 
     Raises:
         UnknownItem: A row is dead already, or absent.
     """
+    check_live(snapshot, rows)
     numbers, positions = snapshot.locate(rows)
-    if (numbers < 0).any():
-        row = int(np.asarray(rows)[numbers < 0][0])
-        raise UnknownItem(f"row {row} is not in version {snapshot.version}; it was deleted or never existed")
     records = []
     for number, segment in enumerate(snapshot.segments):
         died = positions[numbers == number]
@@ -208,5 +230,6 @@ def restored(newest: Manifest, old: Manifest) -> Manifest:
         version=newest.version,
         next_row=newest.next_row,
         rows_version=newest.version + 1,
+        metadata_version=newest.version + 1,
         revived_version=newest.version + 1,
     )

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
-import pyarrow.parquet as pq
 
 from latentstore.errors import ChecksumMismatch, CommitConflict, UnknownVersion
-from latentstore.storage import arrow, files, hashing
+from latentstore.storage import arrow, defaults, files, hashing
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
-from latentstore.storage.sums import Blocks, flat_columns, read_sums, read_whole
+from latentstore.storage.parquet import ParquetRows
+from latentstore.storage.sums import Blocks, check_whole, read_sums, read_whole
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -56,6 +55,16 @@ class Segment:
         """The Parquet file."""
         return self._layout.file(self.record.files["parquet"].name)
 
+    @property
+    def patch_path(self) -> Path | None:
+        """The file of metadata that changed since, or None."""
+        return None if self.record.patch is None else self._layout.file(self.record.patch.name)
+
+    @property
+    def checked_blocks(self) -> Bool[Array, " b"] | None:
+        """Which blocks of the raw vectors were checked, at this moment; None when they have no sums."""
+        return None if self._f32 is None else self._f32.good.copy()
+
     def check(self) -> None:
         """Map every file, and compare its size with the manifest.
 
@@ -63,8 +72,7 @@ class Segment:
             ChecksumMismatch: A file is missing or has another size.
             UnknownVersion: Files are gone because the version was vacuumed.
         """
-        deletes = self.record.deletes
-        for record in (*self.record.files.values(), *([deletes] if deletes else [])):
+        for record in (*self.record.files.values(), *self.record.beside()):
             self._content(record)
 
     def _content(self, record: FileRecord) -> mmap.mmap:
@@ -219,16 +227,20 @@ class Segment:
 
     def position_of(self, rows: Int64[Array, " m"]) -> Int64[Array, " m"]:
         """Positions of absolute rows, −1 where a row is dead or not here."""
-        relative = rows - self.first_row
+        positions = self._position_of(rows - self.first_row)
+        return positions if self.alive is None else np.where(self.alive[positions], positions, -1)
+
+    def _position_of(self, relative: Int64[Array, " m"]) -> Int64[Array, " m"]:
+        """Positions of relative rows, dead ones too, −1 where there is none."""
         inside = (relative >= 0) & (relative < self.record.span)
         if self.record.span == self.record.count:
-            positions = np.where(inside, relative, 0)
-        else:
-            positions = np.minimum(np.searchsorted(self.relative_rows, relative), self.record.count - 1)
-            inside &= self.relative_rows[positions] == relative
-        if self.alive is not None:
-            inside &= self.alive[positions]
-        return np.where(inside, positions, -1)
+            return np.where(inside, relative, -1)
+        positions = np.minimum(np.searchsorted(self.relative_rows, relative), self.record.count - 1)
+        return np.where(inside & (self.relative_rows[positions] == relative), positions, -1)
+
+    def relative_of(self, positions: Int64[Array, " m"]) -> Int64[Array, " m"]:
+        """Relative rows of positions."""
+        return positions if self.record.span == self.record.count else self.relative_rows[positions]
 
     def find(self, wanted: pa.LargeStringArray, hashes: UInt64[Array, " m"]) -> Int64[Array, " m"]:
         """Positions of live ids, −1 where an id is not here."""
@@ -236,67 +248,91 @@ class Segment:
 
     @property
     def checked_path(self) -> Path:
-        """The Parquet file, its footer and all columns but the vectors checked: for readers that check nothing."""
-        _ = self._parquet
-        if not self.path.exists():  # those readers open it by name
-            raise self._gone(self.path)
+        """`path`, all of it but the vectors checked, and all of `patch_path`: for readers that check nothing."""
+        _ = self._parquet, self._patch
+        for path in (self.path, self.patch_path):
+            if path is not None and not path.exists():  # those readers open it by name
+                raise self._gone(path)
         return self.path
 
     @cached_property
-    def _parquet(self) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
+    def _parquet(self) -> ParquetRows:
         blocks = self._blocks("parquet")
-
-        def read(mapped: mmap.mmap) -> tuple[pa.Buffer, pq.FileMetaData, Array]:
-            content = pa.py_buffer(mapped)
-            if blocks is not None:
-                blocks.check_bytes(content.size - 8, content.size)  # the length of the footer and "PAR1"
-                footer = int.from_bytes(content[-8:-4].to_pybytes(), "little") + 8
-                blocks.check_bytes(max(content.size - footer, 0), content.size)
-            metadata = pq.ParquetFile(pa.BufferReader(content)).metadata
-            if blocks is not None:
-                for start, stop in flat_columns(metadata):
-                    blocks.check_bytes(start, stop)
-            counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-            if sum(counts) != self.record.count:
-                raise ValueError(f"{sum(counts)} rows for {self.record.count}")
-            return content, metadata, np.concatenate([[0], np.cumsum(counts)])
-
-        return self._read(self.record.files["parquet"], read)
+        count = self.record.count
+        return self._read(self.record.files["parquet"], lambda content: ParquetRows(content, count, blocks))
 
     @property
     def schema(self) -> pa.Schema:
         """Columns of the Parquet file: row (relative), id, vector and the metadata it has."""
-        _, metadata, _ = self._parquet
-        return metadata.schema.to_arrow_schema()
+        return self._parquet.schema
+
+    @cached_property
+    def _patch(self) -> tuple[ParquetRows, Int64[Array, " k"]] | None:
+        """The patch and the positions it is about, ascending."""
+        patch = self.record.patch
+        if patch is None:
+            return None
+
+        def read(content: mmap.mmap) -> tuple[ParquetRows, Array]:
+            check_whole(content, patch)
+            rows = ParquetRows(content, self.record.patched)
+            relative = rows.take(np.arange(self.record.patched), ["row"])["row"].combine_chunks()
+            numbers: Array = arrow.numpy_of(relative)
+            positions = self._position_of(numbers)
+            if (positions < 0).any() or (np.diff(positions) <= 0).any():
+                raise ValueError("its rows are not rows of the segment, ascending")
+            return rows, positions
+
+        return self._read(patch, read)
+
+    @property
+    def patched_positions(self) -> Int64[Array, " k"]:
+        """Positions whose metadata changed since the segment was written, ascending."""
+        return np.empty(0, np.int64) if self._patch is None else self._patch[1]
 
     def columns(
         self, positions: Int64[Array, " m"], names: Sequence[str], types: Mapping[str, pa.DataType]
     ) -> pa.Table:
-        """Metadata (or "vector", "id", "row") of positions, in their order; null where the segment lacks a column.
+        """Metadata of positions, in their order; the column's default, or null, where the segment lacks a column."""
+        if self._patch is None or not len(positions) or not names:
+            return self._decoded(self._parquet, "parquet", positions, names, types)
+        patch, patched = self._patch
+        slots = np.minimum(np.searchsorted(patched, positions), len(patched) - 1)
+        newer = patched[slots] == positions
+        if not newer.any():
+            return self._decoded(self._parquet, "parquet", positions, names, types)
+        changed = self._decoded(patch, "patch", slots[newer], names, types)
+        if newer.all():
+            return changed
+        plain = self._decoded(self._parquet, "parquet", positions[~newer], names, types)
+        order = np.empty(len(positions), np.int64)
+        order[~newer] = np.arange(len(plain))
+        order[newer] = len(plain) + np.arange(len(changed))
+        return pa.concat_tables([plain, changed]).take(arrow.numbers(order))
 
-        Only the row groups and columns that are asked for are decoded.
-        """
-        content, metadata, starts = self._parquet
-
-        def read(_: mmap.mmap) -> pa.Table:
-            file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata)
-            present = [name for name in names if name in file.schema_arrow.names]
-            if not present:
-                return pa.table({"": pa.nulls(len(positions))})
-            groups, inverse = np.unique(np.searchsorted(starts, positions, side="right") - 1, return_inverse=True)
-            table = file.read_row_groups(groups.tolist(), columns=present)
-            sizes = np.diff(starts)[groups]
-            shift = np.concatenate([[0], np.cumsum(sizes)])[:-1] - starts[groups]
-            taken = positions + shift[inverse]
-            if len(taken) == len(table) and np.array_equal(taken, np.arange(len(table))):
-                return table
-            return table.take(arrow.numbers(taken))
-
-        table = self._read(self.record.files["parquet"], read) if len(positions) else pa.table({"": pa.nulls(0)})
+    def _decoded(
+        self,
+        rows: ParquetRows,
+        kind: str,
+        positions: Int64[Array, " m"],
+        names: Sequence[str],
+        types: Mapping[str, pa.DataType],
+    ) -> pa.Table:
+        """Metadata as one of the two files has it."""
+        stored = {name: self.record.names.get(name, name) for name in names}
+        present = [one for one in stored.values() if one in rows.names]
+        record = self.record.patch if kind == "patch" else self.record.files["parquet"]
+        assert record is not None
+        table = self._read(record, lambda _: rows.take(positions, present)) if present and len(positions) else None
         columns = []
-        for name in names:
-            if name in table.column_names:
-                columns.append(pc.cast(table[name], types[name]))
+        for name, kind_ in ((name, types[name]) for name in names):
+            if table is not None and stored[name] in rows.names:
+                columns.append(table[stored[name]].cast(kind_))
+            elif stored[name] not in rows.names and name in self.record.defaults:
+                value = defaults.read(self.record.defaults[name], kind_)
+                columns.append(pa.chunked_array([pa.repeat(value, len(positions))], kind_))
             else:
-                columns.append(pa.chunked_array([pa.nulls(len(positions), types[name])]))
-        return pa.table(columns, names=list(names)) if names else table.select([])
+                columns.append(pa.chunked_array([pa.nulls(len(positions), kind_)]))
+        if not names:
+            return pa.table({"": pa.nulls(len(positions))}).select([])
+        return pa.table(columns, names=list(names))

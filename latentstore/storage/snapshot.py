@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +14,12 @@ import pyarrow as pa
 from latentstore.errors import InputError, NotFound, UnknownItem, suggest
 from latentstore.storage import arrow, artefacts
 from latentstore.storage import columns as column_types
+from latentstore.storage.gather import Gather
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
 from latentstore.storage.segments import Segment
+from latentstore.storage.writing import ROW_GROUP
 from latentstore.types import Array, Metric
 
 if TYPE_CHECKING:
@@ -160,6 +163,11 @@ class Snapshot:
                 gathered[chosen] = segment.vectors_for(positions)[positions]
         return gathered
 
+    @cached_property
+    def gather(self) -> Gather:
+        """Vectors and ids of rows that are known to be there, without asking; for searches."""
+        return Gather(self.segments, self.dim)
+
     def ids(self, rows: Int64[Array, " m"]) -> Array:
         """Ids of absolute rows, dtype object, (m,).
 
@@ -194,23 +202,31 @@ class Snapshot:
             return table
         return table.take(arrow.numbers(np.argsort(np.concatenate(order), kind="stable")))
 
-    def scan(self, columns: Sequence[str] | None = None, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-        """All live rows in row order, in bounded memory.
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = 65_536,
+        *,
+        rows: Int64[Array, " r"] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Live rows in row order, in bounded memory.
 
         Args:
             columns: Which of row (absolute), id, vector and the metadata; None for all.
             batch_rows: Most rows of a batch.
+            rows: Only these, live and ascending; None for all.
         """
         names = self._known(["row", "id", "vector", *self.column_types] if columns is None else list(columns))
         for segment in self.segments:
-            for start in range(0, segment.record.count, batch_rows):
-                stop = min(start + batch_rows, segment.record.count)
-                positions = np.arange(start, stop, dtype=np.int64)
-                if segment.alive is not None:
-                    positions = positions[segment.alive[start:stop]]
-                if len(positions):
-                    part = self._part(segment, positions, names).combine_chunks()
-                    yield from part.to_batches()
+            if rows is None:
+                positions = segment.live_positions()
+            else:
+                low, high = np.searchsorted(rows, [segment.first_row, segment.record.end_row])
+                positions = segment.position_of(rows[low:high])
+            step = -(-ROW_GROUP // batch_rows) * batch_rows  # a row group is decoded whole: not for each few rows of it
+            for start in range(0, len(positions), step):
+                part = self._part(segment, positions[start : start + step], names).combine_chunks()
+                yield from part.to_batches(batch_rows)
 
     def artefact(self, kind: ArtefactKind, name: str | None = None) -> ArtefactRecord | None:
         """The artefact of a kind with a name, or the newest of that kind; None when there is none of the kind.
@@ -233,6 +249,10 @@ class Snapshot:
             ChecksumMismatch: It is missing or not what the manifest says.
         """
         return artefacts.read(self.layout, record)
+
+    def checked(self, record: FileRecord) -> Path:
+        """The path of an artefact's file, checked as by `read`, for what maps it."""
+        return artefacts.checked(self.layout, record)
 
     def _known(self, names: list[str]) -> list[str]:
         for name in names:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from latentstore.errors import ConfigInvalid, InputError, ShapeMismatch
-from latentstore.storage import artefacts, files, staging
+from latentstore.errors import ConfigInvalid, ShapeMismatch
+from latentstore.storage import artefacts, bulk, files, staging
 from latentstore.storage import rows as changes
-from latentstore.storage.care import CaredVersions
+from latentstore.storage.changed_rows import ChangedRows
 from latentstore.storage.columns import fit_columns
 from latentstore.storage.hashing import check_ids
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest
 from latentstore.storage.rows import KEEP, Append, OnExisting
-from latentstore.storage.snapshot import Snapshot
+from latentstore.storage.sources import open_source
 from latentstore.storage.staging import StagedSegment
-from latentstore.storage.tiers import Merges
 from latentstore.storage.writing import Scratch, write_segment
 from latentstore.types import check_vectors
 
-if TYPE_CHECKING:
-    from jaxtyping import Int64
 
-    from latentstore.types import Array
-
-
-class SpaceFiles(CaredVersions):
+class SpaceFiles(ChangedRows):
     """The files of one embedding space.
 
     Args:
@@ -109,9 +101,10 @@ class SpaceFiles(CaredVersions):
         based_on: int | None = None,
         encoder: str | None = KEEP,
         source: dict[str, Json] | None = KEEP,
+        update: tuple[Sequence[str], Any] | None = None,
         operation: str = "add",
     ) -> Manifest:
-        """Commit staged segments, the replacement of ids that exist and the deletion of others as one version.
+        """Commit staged segments, the replacement, update and deletion of rows that exist as one version.
 
         Args:
             staged: From `stage`. Their staging keys are cleared when they are committed.
@@ -121,6 +114,7 @@ class SpaceFiles(CaredVersions):
             based_on: The version that `replace_all` or a change of `encoder` is based on, the newest by default.
             encoder: A new fingerprint; needs `replace_all` unless the space is empty.
             source: Which dataset the items came from.
+            update: Ids whose metadata changes as well, and their new values: see `update`.
             operation: What the log says.
 
         Returns:
@@ -139,7 +133,7 @@ class SpaceFiles(CaredVersions):
         with files.storing(self.layout.segments):
             for one in staged:
                 one.renew()
-        request = Append(staged, on_existing, check_ids(delete_ids), replace_all, based_on, encoder, source)
+        request = Append(staged, on_existing, check_ids(delete_ids), replace_all, based_on, encoder, source, update)
         with Scratch(self.layout) as scratch:
             manifest = self._commit_rows(request.apply, operation, scratch)
         for one in staged:
@@ -168,46 +162,33 @@ class SpaceFiles(CaredVersions):
         """Add items, replacing those whose ids exist: the old row dies, a new one is appended."""
         return self.add(ids, vectors, metadata, on_existing="replace")
 
-    def delete(self, ids: Sequence[str] = (), *, rows: Int64[Array, " m"] | None = None) -> Manifest:
-        """Delete items, by id or by absolute row.
+    def add_source(
+        self,
+        source: Any,
+        *,
+        on_existing: OnExisting = "refuse",
+        id_column: str = "id",
+        vector_column: str = "vector",
+    ) -> Manifest:
+        """Add all rows of a source in one version, in bounded memory; nothing of it stays when it fails.
+
+        Args:
+            source: As `sources.open_source`.
+            on_existing: "refuse" ids that are taken, or "replace" their rows.
+            id_column, vector_column: Which of its columns are ids and vectors; the others are metadata.
 
         Raises:
-            UnknownItem: An id or a row is not there.
+            AlreadyExists: Ids are taken and `on_existing` refuses.
+            SpaceMismatch: The source names another encoder.
+            InputError: Rows that do not fit; the message names file and row.
         """
-        listed = check_ids(ids)
-        if rows is not None and len(np.unique(rows)) < len(rows):
-            raise InputError("a row occurs twice in one call; pass each row once")
-
-        def change(base: Snapshot, scratch: Scratch) -> Manifest:
-            dead = changes.existing_rows(base, listed)
-            return changes.without(base, dead if rows is None else np.union1d(dead, rows), scratch)
-
+        self._writable()
+        opened = open_source(source, id_column, vector_column)
+        refuse = on_existing == "refuse"
         with Scratch(self.layout) as scratch:
-            return self._commit_rows(change, "delete", scratch)
-
-    def _commit_rows(
-        self,
-        change: Callable[[Snapshot, Scratch], Manifest],
-        operation: str,
-        scratch: Scratch,
-        *,
-        compact: bool = False,
-    ) -> Manifest:
-        """Commit a change of rows, and merge segments in the same commit."""
-        merges = Merges(scratch, everything=compact)
-
-        def merged(base: Snapshot) -> Manifest:
-            with files.storing(self.folder):
-                wanted = merges.apply(base)
-                changed = change(wanted, scratch)
-                return base.manifest if changed is wanted.manifest and not compact else changed
-
-        return self.commit(merged, operation=operation, scratch=scratch)
-
-    def compact(self) -> Manifest:
-        """Rewrite all live rows as one segment; row numbers stay. Commits nothing when there is nothing to gain."""
-        with Scratch(self.layout) as scratch:
-            return self._commit_rows(lambda base, _: base.manifest, "compact", scratch, compact=True)
+            staged = bulk.stage(self.snapshot(), scratch, opened, refuse_taken=refuse)
+            operation = "add" if refuse else "upsert"
+            return self._commit_rows(Append(staged, on_existing).apply, operation, scratch)
 
     # Staging
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
-from latentstore.errors import ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
+from latentstore.errors import AlreadyExists, ConfigInvalid, Forbidden, NotFound, StorageError, UnknownSpace, suggest
 from latentstore.storage import files
-from latentstore.storage.layout import FORMAT, SpaceLayout, StoreLayout
+from latentstore.storage.archive import Archived
+from latentstore.storage.archive import write as write_archive
+from latentstore.storage.backup import BackupReport, refuse_overlap
+from latentstore.storage.backup import run as run_backup
+from latentstore.storage.layout import FORMAT, IMPORT, SpaceLayout, StoreLayout
 from latentstore.storage.log import Log
 from latentstore.storage.manifest import Json, check_format, parse_json
 from latentstore.storage.space_files import SpaceFiles
+from latentstore.storage.unarchive import read as read_archive
 from latentstore.storage.verify import Problem
 from latentstore.storage.versions import Mode
 
@@ -83,7 +93,8 @@ class StoreFiles:
         with files.reading(self.layout.spaces):
             if not self.layout.spaces.is_dir():
                 return []
-            found = [path for path in self.layout.spaces.iterdir() if (path / "manifests").is_dir()]
+            visible = [one for one in self.layout.spaces.iterdir() if not one.name.startswith(".")]  # others: imports
+            found = [path for path in visible if (path / "manifests").is_dir()]
         return sorted(path.name for path in found if not Log(SpaceLayout(path)).unfinished())
 
     def space(self, name: str) -> SpaceFiles:
@@ -117,6 +128,43 @@ class StoreFiles:
         self.create()
         return SpaceFiles.create(folder, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
 
+    @contextmanager
+    def new_space(
+        self,
+        name: str,
+        *,
+        dim: int,
+        metric: str,
+        encoder: str | None = None,
+        source: dict[str, Json] | None = None,
+    ) -> Iterator[SpaceFiles]:
+        """Create a space out of sight; it appears, filled, when the block ends well, and never otherwise.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            ConfigInvalid: A name, width or metric that no space can have.
+        """
+        folder = self.layout.space(name)
+        self.create()
+        taken = f"space {name!r} exists in {self.folder}; choose another name"
+        if folder.exists():
+            raise AlreadyExists(taken)
+        hidden = folder.with_name(f"{IMPORT}{uuid4().hex}")
+        try:
+            space = SpaceFiles.create(hidden, space=name, dim=dim, metric=metric, encoder=encoder, source=source)
+            with files.locked(space.layout.lock, shared=True):  # tells repair that we live
+                yield space
+                with files.storing(folder):
+                    try:
+                        os.rename(hidden, folder)  # noqa: PTH104 (Path.rename would do the same)
+                    except OSError as error:
+                        if folder.exists():
+                            raise AlreadyExists(taken) from error
+                        raise
+                    files.sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+
     def encoders(self) -> list[str]:
         """Fingerprints of the encoders, sorted."""
         if not self.layout.encoders.is_dir():
@@ -133,6 +181,22 @@ class StoreFiles:
         folder = self.layout.encoder(fingerprint)
         self.create()
         return folder
+
+    def backup(self, folder: str | Path, *, check: bool = False) -> BackupReport:
+        """Copy the store while others write, into a new folder or an earlier backup; see `backup.run`."""
+        refuse_overlap(self.layout, StoreLayout(Path(folder)))
+        target = StoreFiles(folder)
+        target.create()
+        return run_backup(self.layout, target.layout, check=check)
+
+    def archive(self, path: str | Path, *, overwrite: bool = False) -> Archived:
+        """Pack the whole store into one file while others write; see `archive.write`."""
+        return write_archive(self.layout, Path(path), overwrite=overwrite)
+
+    @classmethod
+    def unarchive(cls, path: str | Path, folder: str | Path) -> Archived:
+        """Unpack an archive into a new store, all or nothing; see `unarchive.read`."""
+        return read_archive(Path(path), Path(folder))
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version of every space; see `verify.run`."""

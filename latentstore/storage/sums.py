@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from mmap import mmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 16
 SUMMED = ("f32", "ids", "parquet")
+_READ = 64 * BLOCK
 
 
 class Summing:
@@ -71,9 +73,26 @@ def read_sums(content: bytes | mmap, record: FileRecord, sizes: Mapping[str, int
 def read_whole(content: bytes | mmap, record: FileRecord) -> bytes:
     """A small file, its sha256 compared; `Damaged` when it is another."""
     whole = content[:]
-    if hashlib.sha256(whole).hexdigest() != record.sha256:
-        raise Damaged("its sha256 is not what the manifest says")
+    check_whole(whole, record)
     return whole
+
+
+def check_whole(content: bytes | mmap, record: FileRecord) -> None:
+    """Compare the sha256 of a file; `Damaged` when it is another."""
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise Damaged("its sha256 is not what the manifest says")
+
+
+def sums_of(paths: Mapping[str, Path]) -> UInt64[Array, " b"]:
+    """What the file of sums holds for these files of a segment."""
+    parts = []
+    for kind in SUMMED:
+        summing = Summing()
+        with paths[kind].open("rb") as file:
+            while part := file.read(_READ):
+                summing.update(part)
+        parts.append(summing.finish())
+    return np.concatenate(parts)
 
 
 def flat_columns(metadata: pq.FileMetaData) -> Iterator[tuple[int, int]]:
@@ -97,23 +116,27 @@ class Blocks:
     Args:
         content: The file, mapped.
         sums: Of its blocks.
+
+    Attributes:
+        good: Which were checked.
+        whole: All were.
     """
 
     def __init__(self, content: UInt8[Array, " n"], sums: UInt64[Array, " b"]) -> None:
         self._content = content
         self._sums = sums
-        self._good = np.zeros(len(sums), np.bool_)
-        self.whole = False  # all are checked
+        self.good = np.zeros(len(sums), np.bool_)
+        self.whole = False
 
     def check(self) -> None:
         """Check the whole file; raises `Damaged`."""
         if not self.whole:
-            self._compare(np.flatnonzero(~self._good))
+            self._compare(np.flatnonzero(~self.good))
 
     def check_bytes(self, start: int, stop: int) -> None:
         """Check a range of bytes; raises `Damaged`."""
         blocks = np.arange(start // BLOCK, -(-stop // BLOCK))
-        self._compare(blocks[~self._good[blocks]])
+        self._compare(blocks[~self.good[blocks]])
 
     def check_rows(self, positions: Int64[Array, " m"], width: int) -> None:
         """Check rows of `width` bytes each; raises `Damaged`."""
@@ -121,16 +144,16 @@ class Blocks:
             return
         first = positions * width // BLOCK
         last = (positions * width + (width - 1)) // BLOCK
-        if self._good[first].all() and self._good[last].all() and width <= BLOCK:
+        if self.good[first].all() and self.good[last].all() and width <= BLOCK:
             return
         steps = np.arange(width // BLOCK + 2)
         touched = np.unique(np.minimum(first[:, None] + steps, last[:, None]))
-        self._compare(touched[~self._good[touched]])
+        self._compare(touched[~self.good[touched]])
 
     def _compare(self, blocks: Int64[Array, " k"]) -> None:
         for block in blocks.tolist():
             start = block * BLOCK
             if xxhash.xxh3_64_intdigest(self._content[start : start + BLOCK].data) != int(self._sums[block]):
                 raise Damaged(f"the bytes from {start} on are not those that were written")
-            self._good[block] = True
-        self.whole = bool(self._good.all())
+            self.good[block] = True
+        self.whole = bool(self.good.all())

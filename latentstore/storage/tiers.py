@@ -83,7 +83,8 @@ class Merges:
             runs = plan(snapshot.manifest.segments)
             if self._everything:
                 records = snapshot.manifest.segments
-                runs = [(0, len(records))] if len(records) > 1 or any(one.dead for one in records) else []
+                gain = len(records) > 1 or any(one.dead or one.altered for one in records)
+                runs = [(0, len(records))] if gain else []
             with files.storing(snapshot.layout.segments):
                 self._done = [self._merge(snapshot, snapshot.segments[start:stop]) for start, stop in runs]
         segments = list(snapshot.segments)
@@ -128,8 +129,8 @@ class Merges:
         inputs = {segment.record.uuid: segment for segment in merged.inputs}
         for uuid, one in now.items():
             old = inputs.get(uuid)
-            if old is None or old.first_row != one.first_row:
-                return segments  # another writer merged them first
+            if old is None or replace(old.record, deletes=None, dead=0) != replace(one.record, deletes=None, dead=0):
+                return segments  # another writer merged them first, or changed their metadata
             if len(np.setdiff1d(old.dead_positions, one.dead_positions)):
                 return segments  # another writer restored rows that we dropped
         if merged.record is None:

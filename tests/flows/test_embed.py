@@ -66,7 +66,7 @@ def test_only_what_changed_is_embedded(workspace: Make, fashion: InMemory) -> No
         assert (done.encoded, done.carried, done.deleted) == (10 + 3, 2, 2)
         assert_space_is(work, second)
         after = rows_by_id(work)
-        touched = {second.ids[i] for i in (1, 3, 5, 9, 10)} | set(fashion.ids[690:])
+        touched = {second.ids[i] for i in (1, 3, 5)} | set(fashion.ids[690:])  # relabelled rows stay where they are
         assert {name for name in after if after[name] != before.get(name)} == touched
         assert len(work.made_space.versions()) == 3
 

@@ -21,7 +21,7 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import main, pipeline, queries, upkeep
+from latentstore.cli import main, pipeline, queries, rows, transfer, upkeep
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
-assert pipeline and queries and upkeep  # imported because they register the commands
+assert pipeline and queries and rows and transfer and upkeep  # imported because they register the commands
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +253,28 @@ def test_upkeep_of_a_copy(run: Run, made: Path, tmp_path: Path) -> None:
     answer = json.loads(out)
     assert not answer["sound"]
     assert answer["problems"][0]["path"].endswith(segment.name)
+
+
+def test_update(run: Run, made: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.store"
+    shutil.copytree(made, copy)
+    assert "plain version 3" in run("update", copy, "plain", "a", "b's", "--set", "year=7")[1]
+    assert json.loads(run("update", copy, "plain", "--where", "year = 7", "--null", "year", "--json")[1])["changed"]
+    assert "no item satisfies" in run("update", copy, "plain", "--where", "year = 7", "--set", "year=8")[1]
+    plain = ls.open(copy).space("plain")
+    assert plain.to_arrow(["year"])["year"].to_pylist() == [None, None, None]
+    for line, words in (
+        (("a", "--set", "year=often"), "--set 'year=often': column 'year' has type int64"),
+        (("a", "--set", "yer=1"), "did you mean 'year'"),
+        (("a", "--set", "year"), "write COLUMN=VALUE"),
+        (("a",), "nothing to change"),
+        (("--set", "year=1"), "which items?"),
+        (("nobody", "--set", "year=1"), "no item 'nobody'"),
+    ):
+        code, _, err = run("update", copy, "plain", *line)
+        assert (code, err.count("\n")) == (2, 1)
+        assert words in err
+    assert ls.open(copy).space("plain").version == plain.version
 
 
 # Mistakes

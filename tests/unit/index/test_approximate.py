@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from latentstore.errors import ChecksumMismatch, ConfigInvalid
-from latentstore.index import ApproximateIndex, choose_kind, exact_search, plan_search, rank
+from latentstore.index import ApproximateIndex, InArray, Mask, choose_kind, exact_search, plan_search, rank
 from latentstore.types import METRICS
 
 
@@ -21,8 +22,8 @@ def vectors(request):
 
 def recall(index, vectors, queries, metric, point, allowed=None):
     truth, _ = exact_search(vectors, queries, 10, metric, allowed=allowed)
-    candidates = index.propose(queries, 10, point, allowed=allowed)
-    found, _ = rank(lambda p: vectors[p], queries, candidates, 10, metric)
+    candidates, _ = index.propose(queries, 10, point, mask=None if allowed is None else Mask(allowed))
+    found, _ = rank(InArray(vectors), queries, candidates, 10, metric)
     return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth, found, strict=True)])
 
 
@@ -48,23 +49,73 @@ def test_no_point_reaches_the_impossible(vectors):
 def test_a_mask_is_obeyed(vectors):
     index = ApproximateIndex.build(vectors, "l2", "ivf", seed=0)
     allowed = np.random.default_rng(1).random(len(vectors)) < 0.3
-    proposed = index.propose(vectors[:20], 10, index.curve[-1], allowed=allowed)
+    proposed, _ = index.propose(vectors[:20], 10, index.curve[-1], mask=Mask(allowed))
     assert allowed[proposed[proposed >= 0]].all()
-    unmasked = index.propose(vectors[:20], 10, index.curve[-1])
+    unmasked, _ = index.propose(vectors[:20], 10, index.curve[-1])
     assert not allowed[unmasked[unmasked >= 0]].all()
 
 
-def test_round_trip_through_bytes(vectors):
+def saved(index, path):
+    path.write_bytes(index.to_bytes().tobytes())
+    return path
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_round_trip_through_a_file(vectors, tmp_path, mapped):
     index = ApproximateIndex.build(vectors, "l2", "ivf", seed=0)
-    back = ApproximateIndex.from_bytes(index.to_bytes().tobytes(), index.properties())
+    properties = json.loads(json.dumps(index.properties()))
+    back = ApproximateIndex.open(saved(index, tmp_path / "a"), properties, mapped=mapped)
     assert back.curve == index.curve
-    point = index.curve[-1]
-    assert np.array_equal(back.propose(vectors[:5], 10, point), index.propose(vectors[:5], 10, point))
+    assert back.reach == index.reach
+    point, mask = index.curve[-1], Mask(np.arange(len(vectors)) % 3 == 0)
+    for options in ({}, {"mask": mask}):
+        ours, theirs = (one.propose(vectors[:5], 10, point, **options)[0] for one in (index, back))
+        assert np.array_equal(ours, theirs)
 
 
-def test_junk_is_refused():
+def test_junk_is_refused(vectors, tmp_path):
+    index = ApproximateIndex.build(vectors, "l2", "ivf", seed=0)
+    (tmp_path / "a").write_bytes(b"not an index")
     with pytest.raises(ChecksumMismatch, match="build the index again"):
-        ApproximateIndex.from_bytes(b"not an index", {"curve": []})
+        ApproximateIndex.open(tmp_path / "a", index.properties())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_parts_joined_find_what_one_index_finds(vectors, tmp_path, metric):
+    """Vectors added later, without training, by the same quantisers."""
+    index = ApproximateIndex.build(vectors[:4000], metric, "ivf", target_recall=0.95, seed=0)
+    parts = [index.part(vectors[4000:5000]), index.part(vectors[5000:6200])]
+    joined = ApproximateIndex.open(saved(index, tmp_path / "a"), index.properties(), mapped=False)
+    joined.join(parts)
+    assert len(joined) == 6200
+    assert len(index) == 4000
+    joined = joined.measured(vectors[:6200])  # codes tell fewer apart among more neighbours
+    point = joined.operating(None)
+    assert recall(joined, vectors[:6200], vectors[6200:], metric, point) >= 0.93
+    assert np.array_equal(np.bincount(joined.list_of, minlength=len(joined.list_sizes)), joined.list_sizes)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
+def test_recall_holds_under_masks(vectors, metric, share):
+    """Masks that know nothing of the vectors, and masks of those farthest from the queries."""
+    base, queries = vectors[:6_200], vectors[6_200:6_300]
+    index = ApproximateIndex.build(base, metric, "ivf", target_recall=0.95, seed=0)
+    point, generator = index.operating(None), np.random.default_rng(2)
+    scattered = generator.random(len(base)) < share
+    direction = generator.normal(size=base.shape[1])
+    sided = base @ direction >= np.quantile(base @ direction, 1 - share)
+    for allowed in (scattered, sided):
+        assert recall(index, base, queries, metric, point, allowed) >= 0.93
+
+
+def test_more_neighbours_take_more_lists(vectors):
+    base, queries = vectors[:6_200], vectors[6_200:6_250]
+    index = ApproximateIndex.build(base, "l2", "ivf", target_recall=0.95, seed=0)
+    truth, _ = exact_search(base, queries, 300, "l2")
+    candidates, _ = index.propose(queries, 300, index.operating(None))
+    found, _ = rank(InArray(base), queries, candidates, 300, "l2")
+    assert np.mean([len(set(a) & set(b)) / 300 for a, b in zip(truth, found, strict=True)]) >= 0.93
 
 
 def test_kind_by_size():
@@ -75,7 +126,17 @@ def test_kind_by_size():
 
 
 def test_plans():
-    assert plan_search(live=100_000, matching=100_000, indexed=100_000, recall=None).strategy == "index"
-    assert plan_search(live=100_000, matching=4_000, indexed=100_000, recall=None).strategy == "exact"
-    assert plan_search(live=100_000, matching=100_000, indexed=100_000, recall=1.0).strategy == "exact"
-    assert plan_search(live=100_000, matching=100_000, indexed=0, recall=None).strategy == "exact"
+    known = {"live": 1_000_000, "matching": None, "indexed": 1_000_000, "dim": 50, "kind": "ivf", "reachable": True}
+    known |= {"recall": None}
+
+    def strategy(**changed):
+        return plan_search(**(known | changed)).strategy
+
+    assert strategy() == "index"
+    assert strategy(matching=4_000) == "gather"
+    assert strategy(matching=400_000) == "index"
+    assert strategy(matching=400_000, kind="hnsw") == "gather"
+    assert strategy(recall=1.0) == "exact"
+    assert strategy(recall=1.0, matching=400_000) == "gather"
+    assert strategy(reachable=False) == "exact"
+    assert strategy(indexed=0, kind=None) == "exact"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from latentstore.errors import (
@@ -116,7 +117,7 @@ def test_files_no_version_names_are_no_problem(space: SpaceFiles) -> None:
         (b"[1]", ManifestInvalid, "holds a list"),
         (b'{"format": 1}', ManifestInvalid, "not a whole manifest .*version"),
         (b'{"format": 0}', ManifestInvalid, "format 0"),
-        (b'{"format": 2}', FormatTooNew, "format 2, this release reads up to 1; install"),
+        (b'{"format": 3}', FormatTooNew, "format 3, this release reads up to 2; install"),
     ],
 )
 def test_a_damaged_manifest_is_named(space: SpaceFiles, content: bytes, error: type[Exception], message: str) -> None:
@@ -145,7 +146,7 @@ def test_a_store_is_recognised(tmp_path: Path) -> None:
     assert store.spaces() == store.encoders() == []
     assert not store.folder.exists()
     store.create_space("one", dim=2, metric="l2")
-    assert json.loads((store.folder / "store.json").read_bytes()) == {"format": 1}
+    assert json.loads((store.folder / "store.json").read_bytes()) == {"format": 2}
     assert StoreFiles(store.folder, "r").spaces() == ["one"]
     assert store.verify() == []
     with pytest.raises(UnknownSpace, match="did you mean 'one'"):
@@ -181,6 +182,11 @@ OPERATIONS: dict[str, Callable[[SpaceFiles], object]] = {
     "artefact": lambda space: space.write("index", ".bin", b"x" * 100_000),
     "delete": lambda space: space.delete([f"a{i}" for i in range(100, 200)]),
     "tag": lambda space: space.tag("production"),
+    "update": lambda space: space.update([f"a{i}" for i in range(100, 1900)], {"x": np.arange(1800)}),
+    "column": lambda space: space.add_column(f"column{space.newest_version()}", "int64", 7),
+    "source": lambda space: space.add_source(
+        pa.table({"id": [f"big{i}" for i in range(2000)], "vector": [[1.0] * 4] * 2000})
+    ),
 }
 
 
@@ -206,7 +212,7 @@ def test_a_full_disk_changes_nothing(space: SpaceFiles, operation: str, limit: i
         ):
             for _ in range(100 if limit > 700 else 1):  # small operations fit below the larger limits
                 OPERATIONS[operation](space)
-                if operation in ("delete", "tag", "compact", "upsert") and limit > 0:
+                if operation in ("delete", "tag", "compact", "upsert", "update", "column") and limit > 0:
                     pytest.skip("fits below this limit")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,0 +1,180 @@
+"""Which codes an index is made of, and what its efforts are measured to give, on vectors of the space itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentstore.index.exact import InArray, exact_search, prepared, rank
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Int64
+
+    from latentstore.index.approximate import ApproximateIndex
+    from latentstore.index.planner import Kind
+    from latentstore.types import Array
+
+TRAIN_PER_LIST = 64  # training vectors per inverted list: k-means gains little beyond
+TUNING_QUERIES = 256
+TUNING_K = 10
+MARGIN = 0.005  # recall is measured on rows of the space; queries from elsewhere do a little worse
+ROUNDING = 1e-6
+SETTLED = 0.0005  # recall that more effort has to bring
+HIGHEST = 0.998  # recall from which on more effort is not tried
+NEIGHBOURS = (10, 100, 1000)  # for which `Reach` is measured
+LEVELS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # shares of the neighbours
+
+
+@dataclass(frozen=True)
+class Operating:
+    """One way to run an index, with what it was measured to give.
+
+    Attributes:
+        effort: Lists probed (ivf) or the beam width ef (hnsw).
+        factor: Candidates proposed per neighbour wanted.
+        recall: recall@10 on rows of the space, themselves excluded.
+        microseconds: Time per query in a batch, on the machine that built the index.
+    """
+
+    effort: int
+    factor: int
+    recall: float
+    microseconds: float
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How many of the nearest lists hold the k′ nearest neighbours of a query, measured.
+
+    Attributes:
+        table: By k′ of `NEIGHBOURS` (those below n): lists that hold each share of `LEVELS` of the outer half.
+    """
+
+    table: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def lists(self, neighbours: int, level: float) -> int:
+        """Lists for so many neighbours at a recall: between the measured numbers on a line, beyond in proportion."""
+        column = next((i for i, one in enumerate(LEVELS) if one >= level), len(LEVELS) - 1)
+        known, lists = [one for one, _ in self.table], [found[column] for _, found in self.table]
+        if neighbours > known[-1]:
+            return math.ceil(lists[-1] * neighbours / known[-1])
+        return math.ceil(np.interp(neighbours, known, lists))
+
+    def to_json(self) -> list[Any]:
+        """For the manifest."""
+        return [[known, list(lists)] for known, lists in self.table]
+
+    @classmethod
+    def from_json(cls, given: list[Any]) -> Reach:
+        """Back from the manifest."""
+        return cls(tuple((int(known), tuple(int(one) for one in lists)) for known, lists in given))
+
+
+def factories(kind: Kind, n: int, dim: int) -> list[str]:
+    """FAISS factory strings to try, fastest first; the last one reaches any recall."""
+    if kind == "hnsw":
+        return ["HNSW16,SQ8"]
+    lists = 2 ** max(2, round(math.log2(math.sqrt(n))))
+    # 4-bit product codes scan 32 vectors at a time in registers, 8 to 15 times faster than scalar ones at equal recall.
+    # Of 784 dimensions 4 to a code are enough, of 50 or 128 it takes 2, of few dimensions perhaps one: tried in turn.
+    each = [4] if dim >= 256 else [2, 1] if dim < 96 else [2]
+    return [*(f"IVF{lists},PQ{dim // one}x4fs" for one in each if dim % one == 0), f"IVF{lists},SQ8"]
+
+
+def training_rows(factory: str, n: int, seed: int) -> Int64[Array, " s"]:
+    """A sample to train on, ascending."""
+    lists = int(factory.split(",")[0].removeprefix("IVF")) if factory.startswith("IVF") else 0
+    wanted = max(TRAIN_PER_LIST * lists, 20_000) if lists else 100_000
+    chosen = np.random.default_rng(seed).choice(n, min(n, wanted), replace=False)
+    return np.asarray(np.sort(chosen))
+
+
+def measure(
+    index: ApproximateIndex, vectors: Float32[Array, "n d"], seed: int, live: Bool[Array, " n"] | None = None
+) -> tuple[tuple[Operating, ...], Reach | None]:
+    """Recall and time over a grid of efforts, kept where more time buys more recall, fastest first; and the reach.
+
+    Args:
+        index: What is measured.
+        vectors: What it holds, (n, d); NaN where not `live`.
+        seed: Chooses the queries.
+        live: Which vectors count, (n,); what dead ones cost is measured too. All when None.
+    """
+    known = np.arange(len(vectors)) if live is None else np.flatnonzero(live)
+    rows = np.sort(np.random.default_rng([seed, 1]).choice(known, min(TUNING_QUERIES, len(known)), replace=False))
+    queries = np.ascontiguousarray(vectors[rows])
+    most = min(max(NEIGHBOURS) if index.kind == "ivf" else TUNING_K, len(known) - 1)
+    truth, truth_distances = exact_search(vectors, queries, most + 1, index.metric, allowed=live)
+    curve = _curve(index, vectors, rows, truth, truth_distances)
+    return curve, _reach(index, queries, truth) if index.kind == "ivf" else None
+
+
+def _curve(
+    index: ApproximateIndex,
+    vectors: Float32[Array, "n d"],
+    rows: Int64[Array, " m"],
+    truth: Int64[Array, "m t"],
+    truth_distances: Float32[Array, "m t"],
+) -> tuple[Operating, ...]:
+    k = min(TUNING_K, truth.shape[1] - 1)
+    queries = np.ascontiguousarray(vectors[rows])
+    # A row is not a neighbour of itself; equal distances are equally right, so recall compares distances.
+    # The same distance computed in another order of additions differs in the last digit.
+    farthest = truth_distances[:, k]
+    limit = farthest + (-ROUNDING if index.metric == "ip" else ROUNDING) * np.abs(farthest)
+    there = (truth[:, : k + 1] != rows[:, None]).sum(axis=1)
+    points, stored = list[Operating](), InArray(vectors)
+    for effort, factor in _grid(index):
+        if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points):
+            continue  # more of both takes longer and has nothing to win
+        if (before := [p for p in points if p.factor == factor][-2:]) and len(before) == 2 and _settled(*before):
+            continue  # more lists hold no more of them; more candidates may
+        point = Operating(effort, factor, 0.0, 0.0)
+        started = perf_counter()
+        candidates, _ = index.propose(queries, k + 1, point)
+        found, distances = rank(stored, queries, candidates, k + 1, index.metric)
+        elapsed = perf_counter() - started
+        near = distances >= limit[:, None] if index.metric == "ip" else distances <= limit[:, None]
+        hits = (near & (found != rows[:, None])).sum(axis=1)
+        recall = float(np.minimum(hits / there, 1).mean())
+        points.append(Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(rows), 2)))
+    best, kept = -1.0, []
+    for point in sorted(points, key=lambda p: p.microseconds):
+        if point.recall > best:
+            best = point.recall
+            kept.append(point)
+    return tuple(kept)
+
+
+def _settled(before: Operating, after: Operating) -> bool:
+    """Whether more effort did not raise the recall."""
+    return after.recall - before.recall < SETTLED
+
+
+def _reach(index: ApproximateIndex, queries: Float32[Array, "m d"], truth: Int64[Array, "m t"]) -> Reach:
+    """At which place in a query's order of lists its neighbours are found."""
+    inner = index.faiss_index
+    _, order = inner.quantizer.search(prepared(queries, index.metric), inner.nlist)
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(inner.nlist)[None], axis=1)
+    found = np.take_along_axis(place, index.list_of[truth], axis=1) + 1
+    table = []
+    for known in NEIGHBOURS:
+        upto = min(known, truth.shape[1])
+        outer = found[:, upto // 2 : upto]
+        table.append((upto, tuple(int(np.ceil(q)) for q in np.quantile(outer, LEVELS))))
+        if upto < known:
+            break
+    return Reach(tuple(table))
+
+
+def _grid(index: ApproximateIndex) -> list[tuple[int, int]]:
+    if index.kind == "hnsw":
+        return [(ef, factor) for ef in (16, 32, 64, 128, 256, 512) for factor in (1, 2, 4)]
+    lists = index.faiss_index.nlist
+    efforts = [e for e in (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512) if e <= lists]
+    return [(effort, factor) for effort in efforts for factor in (1, 2, 4, 10, 20)]

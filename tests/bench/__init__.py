@@ -1,0 +1,1 @@
+"""Benchmarks: latentstore beside other vector databases and bare FAISS, in one run, on the same data."""
