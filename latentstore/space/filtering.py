@@ -17,7 +17,7 @@ def segment_files(snapshot: Snapshot) -> list[SegmentFile]:
     """The segments as SQL reads them: files, what changed beside them, names and defaults of columns."""
     return [
         SegmentFile(
-            one.path,
+            one.checked_path,
             one.first_row,
             gaps=one.record.count < one.record.span,
             patch=one.patch_path,

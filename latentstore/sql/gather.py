@@ -45,7 +45,7 @@ class RowGroups:
         order = []
         for number in np.unique(numbers).tolist():
             segment = snapshot.segments[number]
-            file, starts = self._file(segment.path)
+            file, starts = self._file(segment.checked_path)
             there = np.flatnonzero(numbers == number)
             groups = np.searchsorted(starts, positions[there], side="right") - 1
             for group in np.unique(groups).tolist():
@@ -68,7 +68,7 @@ class RowGroups:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            file, _ = self._file(segment.path)
+            file, _ = self._file(segment.checked_path)
             try:
                 column = file.read_row_group(group, columns=[name], use_threads=False)[name]
             except (OSError, pa.ArrowException) as error:

@@ -62,7 +62,7 @@ class Session:
                 self._types[name] = create_views(self._connection, name, space, beside, self._functions)
             self._functions.create(self._connection)
             segments = [segment for space in spaces.values() for segment in space.snapshot.segments]
-            files = [path for one in segments for path in (one.path, one.patch_path) if path is not None]
+            files = [path for one in segments for path in (one.checked_path, one.patch_path) if path is not None]
             _lock(self._connection, list(map(str, files)))
         except BaseException:
             self.close()

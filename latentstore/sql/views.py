@@ -83,7 +83,7 @@ def _stored_vectors(snapshot: Snapshot, numbers: pa.Array, positions: pa.Array) 
         wanted = position[chosen]
         if not ((wanted >= 0) & (wanted < count)).all():
             raise InputError(f"there is no vector {wanted.max()} of segment {one}; read the column `vector`")
-        gathered[chosen] = snapshot.segments[one].vectors[wanted]
+        gathered[chosen] = snapshot.segments[one].vectors_for(wanted)[wanted]
     return _fixed(gathered)
 
 

@@ -22,7 +22,7 @@ from latentstore.storage.backup import ENCODER_FILES
 from latentstore.storage.copying import BLOCK
 from latentstore.storage.layout import SpaceLayout, StoreLayout
 from latentstore.storage.log import Log
-from latentstore.storage.manifest import FileRecord, Manifest
+from latentstore.storage.manifest import FileRecord, Manifest, seal
 
 FORMAT = 1
 LIST = "latentstore-{}.json"
@@ -131,7 +131,7 @@ def _space(source: StoreLayout, layout: SpaceLayout, spaces: dict[str, int]) -> 
     yield _inline(source, layout.floor, str(floor).encode())
     for tag, version in tagged.items():
         if version in set(versions):
-            yield _inline(source, layout.tag(tag), json.dumps({"version": version}).encode())
+            yield _inline(source, layout.tag(tag), seal({"version": version}))
     spaces[layout.folder.name] = versions[-1]
 
 

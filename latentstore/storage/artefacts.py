@@ -58,7 +58,7 @@ def read(layout: SpaceLayout, record: FileRecord) -> bytes:
     except FileNotFoundError as error:
         raise _missing(path) from error
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check the disk and the permissions") from error
+        raise files.unreadable(path, error) from error
     if len(content) != record.size or hashlib.sha256(content).hexdigest() != record.sha256:
         raise _changed(path)
     return content

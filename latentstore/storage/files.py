@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from latentstore.errors import StorageError
+from latentstore.errors import CommitConflict, StorageError
+from latentstore.storage.sums import Summing
+from latentstore.types import Array
 
 TEMPORARY = ".tmp-"  # prefix of files being written that no one names yet
 _BLOCK = 1 << 22  # bytes per write() and per hash update of large buffers
@@ -37,16 +39,37 @@ T = TypeVar("T")
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `StorageError` that names the path, the reason and the remedy."""
+def storing(path: Path, state: str = "nothing was committed") -> Iterator[None]:
+    """Turn an `OSError` into a `StorageError` that names the path, the reason, the remedy and the state of things."""
     try:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk and the permissions, and try again")
         place = error.filename or path
-        raise StorageError(
-            f"cannot write {place}: {error.strerror or error}; {remedy} (nothing was committed)"
-        ) from error
+        raise StorageError(f"cannot write {place}: {error.strerror or error}; {remedy} ({state})") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `StorageError` that names the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """The error to raise for a file or folder that cannot be read."""
+    place = error.filename or path
+    return StorageError(f"cannot read {place}: {error.strerror or error}; check the disk and the permissions")
+
+
+def vacuumed(path: Path) -> CommitConflict:
+    """The error to raise when vacuum took a file before a version named it."""
+    return CommitConflict(
+        f"{path} was removed before a version named it; repeat the change, and give vacuum a grace longer than any "
+        "write takes"
+    )
 
 
 def sync_folder(folder: Path) -> None:
@@ -98,12 +121,39 @@ def create_exclusive(path: Path, content: bytes) -> bool:
     """
     temporary = write_temporary(path.parent, content)
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
+        if not link(temporary, path):
+            return False
     finally:
         discard([temporary])
     sync_folder(path.parent)
+    return True
+
+
+def link(temporary: Path, path: Path) -> bool:
+    """Give a finished file its name, unless the name is taken: then return False.
+
+    A network disk may do it and report an error all the same (a repeated request finds the name taken by its own
+    first try), so after an error the name itself is asked.
+
+    Raises:
+        OSError: The name was not given.
+        StorageError: Nobody can say whether it was.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        try:
+            if path.samefile(temporary):
+                return True
+        except FileNotFoundError:
+            pass
+        except OSError as unknown:
+            raise StorageError(
+                f"{path} may have been written or not ({error.strerror}); check the disk, then look whether it is there"
+            ) from unknown
+        if isinstance(error, FileExistsError):
+            return False
+        raise
     return True
 
 
@@ -174,6 +224,7 @@ class Sink(io.RawIOBase):
         self.size = 0
         self.abandoned = False  # then further writes go nowhere
         self._sha = hashlib.sha256()
+        self._summing = Summing()
         self._hasher: ThreadPoolExecutor | None = None
         self._pending: list[Future[None]] = []
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -206,15 +257,29 @@ class Sink(io.RawIOBase):
         if self._hasher is None and self.size >= _THREADED:
             self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
         if self._hasher is None:
-            self._sha.update(block)
+            self._digest(block)
             return
-        self._pending.append(self._hasher.submit(self._sha.update, block))
+        self._pending.append(self._hasher.submit(self._digest, block))
         if len(self._pending) > 4:  # bounds what waits in memory
             self._pending.pop(0).result()
 
+    def _digest(self, block: memoryview) -> None:
+        self._sha.update(block)
+        self._summing.update(block)
+
+    def sums(self) -> Array:
+        """Sums of the blocks, uint64 (b,), once all is written; see `storage.sums`."""
+        for pending in self._pending:
+            pending.result()
+        return self._summing.finish()
+
     def sync(self) -> None:
         """Make the content durable."""
-        os.fsync(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     def finish(self) -> tuple[int, str]:
         """Close, after all is hashed. Returns size in bytes and sha256."""

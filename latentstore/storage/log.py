@@ -10,14 +10,13 @@ A version exists when its manifest does. Three files decide how the newest is fo
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from latentstore.errors import ManifestInvalid, StorageError, UnknownVersion
 from latentstore.storage import files
-from latentstore.storage.layout import SpaceLayout, version_of
+from latentstore.storage.layout import DATA_FOLDERS, SpaceLayout, version_of
 from latentstore.storage.manifest import Manifest
 from latentstore.storage.writing import Scratch
 
@@ -54,7 +53,16 @@ class Log:
 
     def exists(self, version: int) -> bool:
         """Whether the version's manifest is there."""
-        return self.layout.manifest(version).exists()
+        path = self.layout.manifest(version)
+        with files.reading(path):
+            return path.exists()
+
+    def unfinished(self) -> bool:
+        """Whether a creation ended before the first version: there is no manifest, and nothing that one could name."""
+        if self.newest() is not None or (read_number(self.layout.floor) or 1) > 1:
+            return False
+        with files.reading(self.layout.folder):
+            return not any(any((self.layout.folder / kind).glob("*")) for kind in DATA_FOLDERS)
 
     def listed(self) -> list[int]:
         """All versions that still exist, ascending, by listing the folder."""
@@ -62,6 +70,8 @@ class Log:
             names = [path.name for path in self.layout.manifests.iterdir()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise files.unreadable(self.layout.manifests, error) from error
         return sorted(version for version in map(version_of, names) if version is not None)
 
     def read(self, version: int) -> Manifest:
@@ -82,13 +92,15 @@ class Log:
                 f"no version {version} of space {self.layout.folder.name!r}: {why}; see versions()"
             ) from None
         except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}; check the disk and the permissions") from error
+            raise files.unreadable(path, error) from error
         manifest = Manifest.from_bytes(content, path)
         if manifest.version != version:
             raise ManifestInvalid(f"{path} says it is version {manifest.version}; restore it from a backup")
         return manifest
 
-    def publish(self, manifest: Manifest, scratch: Scratch, *, requires: int | None = None) -> bool:
+    def publish(
+        self, manifest: Manifest, scratch: Scratch, *, base: Manifest | None = None, requires: int | None = None
+    ) -> bool:
         """Create the manifest of the next version: the commit.
 
         The lock is shared by all committers, so they never wait for each other; it only keeps vacuum from deleting
@@ -97,10 +109,15 @@ class Log:
         Args:
             manifest: Its version must be one more than the version it was derived from.
             scratch: The files it names and no other version does.
+            base: The version it was derived from.
             requires: A version that must still exist because its files are named again.
 
         Returns:
             False when another writer took the version first.
+
+        Raises:
+            CommitConflict: Vacuum removed a file before it was named, its grace being shorter than the write.
+            StorageError: The disk is full or broken; the message says what became of the version.
         """
         layout = self.layout
         path = layout.manifest(manifest.version)
@@ -118,15 +135,15 @@ class Log:
                         return False
                     if requires is not None:
                         self.read(requires)
-                    scratch.settled = True
+                    self._refuse_vacuumed(temporary, manifest, base)
+                    scratch.settled = True  # unless it is certain that no version names the files
                     try:
-                        os.link(temporary, path)
-                    except FileExistsError:
-                        scratch.settled = False
-                        return False
+                        scratch.settled = files.link(temporary, path)
                     except OSError:
                         scratch.settled = False
                         raise
+                    if not scratch.settled:
+                        return False
             finally:
                 files.discard(written)
         try:
@@ -138,6 +155,14 @@ class Log:
             ) from error
         self.remember(manifest.version)
         return True
+
+    def _refuse_vacuumed(self, temporary: Path, manifest: Manifest, base: Manifest | None) -> None:
+        """Raise `CommitConflict` if a file is gone that only this version names; vacuum waits for our lock."""
+        named = set(base.files()) if base else set()
+        new = [self.layout.file(file.name) for file in manifest.files() if file not in named]
+        for path in (temporary, *new):
+            if not path.exists():
+                raise files.vacuumed(path)
 
     def remember(self, version: int) -> None:
         """Leave the guess for the next reader; it may fail, be lost or be overtaken without harm."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentstore.storage import arrow
+from latentstore.storage.sums import Blocks, flat_columns
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -21,16 +22,25 @@ class ParquetRows:
     """A Parquet file, mapped, its footer parsed once.
 
     Args:
-        path: The file.
+        content: The file.
         count: Rows it must have.
+        blocks: By which the footer and all columns but the vectors are checked; None when it has no sums.
 
     Raises:
-        ValueError: It has another number of rows.
+        ValueError: It has another number of rows, or is damaged.
     """
 
-    def __init__(self, path: Path, count: int) -> None:
-        self._content = pa.memory_map(str(path)).read_buffer()
+    def __init__(self, content: mmap, count: int, blocks: Blocks | None = None) -> None:
+        self._content = pa.py_buffer(content)
+        size = self._content.size
+        if blocks is not None:
+            blocks.check_bytes(max(size - 8, 0), size)  # the length of the footer and "PAR1"
+            footer = int.from_bytes(self._content[-8:-4].to_pybytes(), "little") + 8
+            blocks.check_bytes(max(size - footer, 0), size)
         self._metadata = pq.ParquetFile(pa.BufferReader(self._content)).metadata
+        if blocks is not None:
+            for start, stop in flat_columns(self._metadata):
+                blocks.check_bytes(start, stop)
         counts = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
         if sum(counts) != count:
             raise ValueError(f"{sum(counts)} rows for {count}")

@@ -19,10 +19,12 @@ import pyarrow.parquet as pq
 
 from latentstore.errors import ChecksumMismatch, LatentStoreError, ManifestInvalid
 from latentstore.storage import arrow, files, staging
+from latentstore.storage.files import Sink
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import FORMAT, IMPORT, SpaceLayout, StoreLayout
 from latentstore.storage.log import Log, read_number
 from latentstore.storage.manifest import FileRecord, Manifest, SegmentRecord, check_format, parse_json
+from latentstore.storage.sums import sums_of
 from latentstore.storage.verify import Problem
 from latentstore.storage.verify import run as verify
 from latentstore.storage.versions import Versions
@@ -101,22 +103,29 @@ def mend_segments(space: Versions, log: Log, damaged: set[Path]) -> Iterator[Men
     layout, done, newest = log.layout, set[str](), space.newest_version()
     for manifest in _readable(log):
         for record in manifest.segments:
-            broken = [kind for kind in ("f32", "ids") if layout.file(record.files[kind].name) in damaged]
+            kinds: list[str] = [kind for kind in ("f32", "ids", "sums") if kind in record.files]
+            broken = [kind for kind in kinds if layout.file(record.files[kind].name) in damaged]
             if record.uuid in done or not broken or layout.file(record.files["parquet"].name) in damaged:
                 continue
             done.add(record.uuid)
             with Scratch(layout) as scratch, files.storing(layout.segments):
-                built = _rebuild(layout, manifest.dim, record, scratch)
-                other = []
-                for kind in broken:
+                built = {} if broken == ["sums"] else _rebuild(layout, manifest.dim, record, scratch).files
+                other: dict[str, FileRecord] = {}
+                for kind in kinds:
+                    if kind == "sums" and (kind in broken or other):  # last: it tells of the others
+                        built[kind] = _sum(layout, record.files | other, scratch)
+                    elif kind not in broken:
+                        continue
                     path = layout.file(record.files[kind].name)
-                    if built.files[kind].sha256 == record.files[kind].sha256:
-                        layout.file(built.files[kind].name).replace(path)
+                    if kind not in broken and built[kind].sha256 == record.files[kind].sha256:
+                        continue
+                    if built[kind].sha256 == record.files[kind].sha256:
+                        layout.file(built[kind].name).replace(path)
                         files.sync_folder(layout.segments)
                         yield Mended(path, "rebuilt from the Parquet file beside it")
                     else:
-                        other.append(kind)
-                fresh = {kind: built.files[kind] for kind in other} if manifest.version == newest else {}
+                        other[kind] = built[kind]
+                fresh = other if manifest.version == newest else {}
                 files.discard(
                     path for path in scratch.paths if layout.name(path) not in {f.name for f in fresh.values()}
                 )
@@ -146,6 +155,15 @@ def _rebuild(layout: SpaceLayout, dim: int, record: SegmentRecord, scratch: Scra
             return writer.finish()
     except (pa.ArrowException, ValueError) as error:
         raise ChecksumMismatch(f"{path} cannot be decoded ({error}); restore it from a backup") from error
+
+
+def _sum(layout: SpaceLayout, records: dict[str, FileRecord], scratch: Scratch) -> FileRecord:
+    """The sums of a segment's files, once more."""
+    with Sink(scratch.new("segments", ".sums")) as sink:
+        sink.write(sums_of({kind: layout.file(record.name) for kind, record in records.items()}))
+        sink.sync()
+        size, sha256 = sink.finish()
+    return FileRecord(layout.name(sink.path), size, sha256)
 
 
 def _commit(space: Versions, record: SegmentRecord, fresh: dict[str, FileRecord], scratch: Scratch) -> int:

@@ -1,7 +1,10 @@
-"""Reading one segment: everything is mapped, and opened when it is first needed."""
+"""Reading one segment: its files are mapped when it is opened, so that vacuum cannot take them from a reader."""
 
 from __future__ import annotations
 
+import io
+import mmap
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from latentstore.errors import ChecksumMismatch, UnknownVersion
-from latentstore.storage import arrow, defaults, hashing
+from latentstore.errors import ChecksumMismatch, CommitConflict, UnknownVersion
+from latentstore.storage import arrow, defaults, files, hashing
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
 from latentstore.storage.parquet import ParquetRows
+from latentstore.storage.sums import Blocks, check_whole, read_sums, read_whole
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ class Segment:
 
     Attributes:
         record: What the manifest says.
-        version: The newest snapshot that shares this object.
+        version: The newest snapshot that shares this object; 0 while it is staged.
     """
 
     def __init__(self, layout: SpaceLayout, record: SegmentRecord, dim: int, version: int) -> None:
@@ -39,6 +43,7 @@ class Segment:
         self.version = version
         self._layout = layout
         self._dim = dim
+        self._held: dict[str, mmap.mmap] = {}  # by file name; a mapping keeps what is unlinked
 
     @property
     def first_row(self) -> int:
@@ -55,52 +60,101 @@ class Segment:
         """The file of metadata that changed since, or None."""
         return None if self.record.patch is None else self._layout.file(self.record.patch.name)
 
+    @property
+    def checked_blocks(self) -> Bool[Array, " b"] | None:
+        """Which blocks of the raw vectors were checked, at this moment; None when they have no sums."""
+        return None if self._f32 is None else self._f32.good.copy()
+
     def check(self) -> None:
-        """Compare the size of every file with the manifest.
+        """Map every file, and compare its size with the manifest.
 
         Raises:
             ChecksumMismatch: A file is missing or has another size.
             UnknownVersion: Files are gone because the version was vacuumed.
         """
         for record in (*self.record.files.values(), *self.record.beside()):
-            self._sized(record)
+            self._content(record)
 
-    def _sized(self, record: FileRecord) -> Path:
+    def _content(self, record: FileRecord) -> mmap.mmap:
+        if record.name not in self._held:
+            self._held[record.name] = self._map(record)
+        return self._held[record.name]
+
+    def _map(self, record: FileRecord) -> mmap.mmap:
         path = self._layout.file(record.name)
         try:
-            size = path.stat().st_size
+            with path.open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size and size == record.size:
+                    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise self._gone(path) from error
-        if size != record.size:
-            raise ChecksumMismatch(f"{path} has {size} bytes, the manifest says {record.size}; {REMEDY}")
-        return path
+        except OSError as error:
+            raise files.unreadable(path, error) from error
+        raise ChecksumMismatch(f"{path} has {size} bytes, the manifest says {record.size}; {REMEDY}")
 
-    def _gone(self, path: Path) -> ChecksumMismatch | UnknownVersion:
+    def _gone(self, path: Path) -> ChecksumMismatch | UnknownVersion | CommitConflict:
+        if not self.version:
+            return files.vacuumed(path)
         if self._layout.manifest(self.version).exists():
             return ChecksumMismatch(f"{path} is missing; {REMEDY}")
         return UnknownVersion(f"version {self.version} was vacuumed while it was open; open the newest snapshot")
 
-    def _read(self, record: FileRecord, read: Callable[[Path], T]) -> T:
-        path = self._sized(record)
+    def _read(self, record: FileRecord, read: Callable[[mmap.mmap], T]) -> T:
+        content = self._content(record)
         try:
-            return read(path)
-        except FileNotFoundError as error:
-            raise self._gone(path) from error
+            return read(content)
         except (pa.ArrowException, ValueError, OSError, EOFError, KeyError) as error:
-            raise ChecksumMismatch(f"{path} cannot be read ({error}); {REMEDY}") from error
+            raise ChecksumMismatch(f"{self._layout.file(record.name)} cannot be read ({error}); {REMEDY}") from error
 
     @cached_property
-    def vectors(self) -> Float32[Array, "n d"]:
-        """All vectors in row order, dead ones too, mapped and read-only."""
+    def _sums(self) -> dict[str, Array] | None:
+        """Sums of the blocks of each file; None for a segment that was written without."""
+        record = self.record.files.get("sums")
+        if record is None:
+            return None
+        sizes = {kind: file.size for kind, file in self.record.files.items()}
+        return self._read(record, lambda content: read_sums(content, record, sizes))
+
+    def _blocks(self, kind: str) -> Blocks | None:
+        """The blocks of a file, none checked yet."""
+        sums = self._sums
+        if sums is None:
+            return None
+        return self._read(self.record.files[kind], lambda content: Blocks(np.frombuffer(content, np.uint8), sums[kind]))
+
+    @cached_property
+    def mapped(self) -> Float32[Array, "n d"]:
+        """All vectors in row order, dead ones too, mapped and read-only; nothing but the size is checked."""
         shape = (self.record.count, self._dim)
-        return self._read(
-            self.record.files["f32"], lambda path: np.memmap(path, "<f4", "r", shape=shape).view(np.ndarray)
-        )
+        return self._read(self.record.files["f32"], lambda content: np.frombuffer(content, "<f4").reshape(shape))
+
+    @cached_property
+    def _f32(self) -> Blocks | None:
+        return self._blocks("f32")
+
+    @property
+    def vectors(self) -> Float32[Array, "n d"]:
+        """`mapped`, for a scan: every block is checked before the first one."""
+        if (blocks := self._f32) is not None and not blocks.whole:
+            self._read(self.record.files["f32"], lambda _: blocks.check())
+        return self.mapped
+
+    def vectors_for(self, positions: Int64[Array, " m"]) -> Float32[Array, "n d"]:
+        """`mapped`, for a gather: only the blocks that hold these positions are checked."""
+        if (blocks := self._f32) is not None and not blocks.whole:
+            width = 4 * self._dim
+            self._read(self.record.files["f32"], lambda _: blocks.check_rows(positions, width))
+        return self.mapped
 
     @cached_property
     def _table(self) -> pa.RecordBatch:
-        def read(path: Path) -> pa.RecordBatch:
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        blocks = self._blocks("ids")
+
+        def read(content: mmap.mmap) -> pa.RecordBatch:
+            if blocks is not None:
+                blocks.check()
+            batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
             if batch.num_rows != self.record.count:
                 raise ValueError(f"{batch.num_rows} rows for {self.record.count}")
             return batch.select(["id", "row", "hash", "position"])
@@ -144,18 +198,19 @@ class Segment:
     @cached_property
     def dead_positions(self) -> Int64[Array, " k"]:
         """Positions of the dead rows, ascending."""
-        if self.record.deletes is None:
+        deletes = self.record.deletes
+        if deletes is None:
             return np.empty(0, np.int64)
 
-        def read(path: Path) -> Array:
-            positions: Array = np.load(path, allow_pickle=False)
+        def read(content: mmap.mmap) -> Array:
+            positions: Array = np.load(io.BytesIO(read_whole(content, deletes)), allow_pickle=False)
             if positions.dtype != np.int64 or positions.shape != (self.record.dead,):
                 raise ValueError(f"{positions.dtype} {positions.shape} for {self.record.dead} dead rows")
             if len(positions) and not 0 <= positions[0] <= positions[-1] < self.record.count:
                 raise ValueError("positions out of range")
             return positions
 
-        return self._read(self.record.deletes, read)
+        return self._read(deletes, read)
 
     @cached_property
     def alive(self) -> Bool[Array, " n"] | None:
@@ -191,9 +246,20 @@ class Segment:
         """Positions of live ids, −1 where an id is not here."""
         return hashing.match(wanted, hashes, self.hashes, self.hash_positions, self.ids, self.alive)
 
+    @property
+    def checked_path(self) -> Path:
+        """`path`, all of it but the vectors checked, and all of `patch_path`: for readers that check nothing."""
+        _ = self._parquet, self._patch
+        for path in (self.path, self.patch_path):
+            if path is not None and not path.exists():  # those readers open it by name
+                raise self._gone(path)
+        return self.path
+
     @cached_property
     def _parquet(self) -> ParquetRows:
-        return self._read(self.record.files["parquet"], lambda path: ParquetRows(path, self.record.count))
+        blocks = self._blocks("parquet")
+        count = self.record.count
+        return self._read(self.record.files["parquet"], lambda content: ParquetRows(content, count, blocks))
 
     @property
     def schema(self) -> pa.Schema:
@@ -203,11 +269,13 @@ class Segment:
     @cached_property
     def _patch(self) -> tuple[ParquetRows, Int64[Array, " k"]] | None:
         """The patch and the positions it is about, ascending."""
-        if self.record.patch is None:
+        patch = self.record.patch
+        if patch is None:
             return None
 
-        def read(path: Path) -> tuple[ParquetRows, Array]:
-            rows = ParquetRows(path, self.record.patched)
+        def read(content: mmap.mmap) -> tuple[ParquetRows, Array]:
+            check_whole(content, patch)
+            rows = ParquetRows(content, self.record.patched)
             relative = rows.take(np.arange(self.record.patched), ["row"])["row"].combine_chunks()
             numbers: Array = arrow.numpy_of(relative)
             positions = self._position_of(numbers)
@@ -215,7 +283,7 @@ class Segment:
                 raise ValueError("its rows are not rows of the segment, ascending")
             return rows, positions
 
-        return self._read(self.record.patch, read)
+        return self._read(patch, read)
 
     @property
     def patched_positions(self) -> Int64[Array, " k"]:

@@ -156,9 +156,11 @@ class Snapshot:
         gathered = np.empty((len(rows), self.dim), np.float32)
         for segment, chosen, positions in self._located(rows):
             if len(chosen) == len(rows):
-                np.take(segment.vectors, positions, axis=0, out=gathered, mode="clip")  # "raise" would buffer
+                np.take(
+                    segment.vectors_for(positions), positions, axis=0, out=gathered, mode="clip"
+                )  # "raise" would buffer
             else:
-                gathered[chosen] = segment.vectors[positions]
+                gathered[chosen] = segment.vectors_for(positions)[positions]
         return gathered
 
     @cached_property
@@ -267,7 +269,7 @@ class Snapshot:
         own: dict[str, Callable[[], pa.Array]] = {
             "row": lambda: arrow.numbers(segment.rows[positions]),
             "id": lambda: segment.ids.take(arrow.numbers(positions)).cast(pa.string()),
-            "vector": lambda: arrow.vectors(_take(segment.vectors, positions)),
+            "vector": lambda: arrow.vectors(_take(segment.vectors_for(positions), positions)),
         }
         stored = [name for name in names if name not in own]
         table = segment.columns(positions, stored, self.column_types) if stored else None

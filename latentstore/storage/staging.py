@@ -6,7 +6,6 @@ With a key they outlive the process, so that a long job can go on where it was k
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from latentstore.errors import ManifestInvalid, UnknownVersion
 from latentstore.storage import files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.log import Log
-from latentstore.storage.manifest import Json, SegmentRecord, parse_json
+from latentstore.storage.manifest import Json, SegmentRecord, parse_json, seal
 from latentstore.storage.segments import Segment
 
 
@@ -66,8 +65,9 @@ class StagedSegment:
         """Whether every file has the size and sha256 it was finished with."""
         for one in [] if self.record is None else self.record.files.values():
             path = self.layout.file(one.name)
-            if not path.exists() or path.stat().st_size != one.size or files.sha256_of(path) != one.sha256:
-                return False
+            with files.reading(path):
+                if not path.exists() or path.stat().st_size != one.size or files.sha256_of(path) != one.sha256:
+                    return False
         return True
 
     def renew(self) -> None:
@@ -85,7 +85,7 @@ class StagedSegment:
             "encoder": self.encoder,
             "properties": self.properties,
         }
-        return json.dumps(value, separators=(",", ":")).encode()
+        return seal(value)
 
     @classmethod
     def from_file(cls, layout: SpaceLayout, key: str, path: Path) -> StagedSegment:
@@ -94,7 +94,13 @@ class StagedSegment:
         Raises:
             ManifestInvalid: The file is damaged.
         """
-        value = parse_json(path.read_bytes(), path)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise files.unreadable(path, error) from error
+        value = parse_json(content, path)
         try:
             record = SegmentRecord.from_json(value["segment"])
             columns = tuple((str(name), str(kind)) for name, kind in value["columns"])

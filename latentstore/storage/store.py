@@ -16,7 +16,8 @@ from latentstore.storage.archive import Archived
 from latentstore.storage.archive import write as write_archive
 from latentstore.storage.backup import BackupReport, refuse_overlap
 from latentstore.storage.backup import run as run_backup
-from latentstore.storage.layout import FORMAT, IMPORT, StoreLayout
+from latentstore.storage.layout import FORMAT, IMPORT, SpaceLayout, StoreLayout
+from latentstore.storage.log import Log
 from latentstore.storage.manifest import Json, check_format, parse_json
 from latentstore.storage.space_files import SpaceFiles
 from latentstore.storage.unarchive import read as read_archive
@@ -84,13 +85,17 @@ class StoreFiles:
                 files.create_exclusive(self.layout.store_json, json.dumps({"format": FORMAT}).encode())
             for folder in (self.layout.encoders, self.layout.spaces):
                 files.make_folder(folder)
+            for folder in (self.folder.parent, self.folder):  # again: who made them may have been killed before that
+                files.sync_folder(folder)
 
     def spaces(self) -> list[str]:
-        """Names of the spaces, sorted."""
-        if not self.layout.spaces.is_dir():
-            return []
-        folders = [path for path in self.layout.spaces.iterdir() if not path.name.startswith(".")]  # those are imports
-        return sorted(path.name for path in folders if (path / "manifests").is_dir())
+        """Names of the spaces, sorted; not those whose creation ended before the first version."""
+        with files.reading(self.layout.spaces):
+            if not self.layout.spaces.is_dir():
+                return []
+            visible = [one for one in self.layout.spaces.iterdir() if not one.name.startswith(".")]  # others: imports
+            found = [path for path in visible if (path / "manifests").is_dir()]
+        return sorted(path.name for path in found if not Log(SpaceLayout(path)).unfinished())
 
     def space(self, name: str) -> SpaceFiles:
         """Open a space.

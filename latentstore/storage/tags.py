@@ -5,7 +5,6 @@ Writers of tags take the space's lock (so does vacuum); readers take none.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from latentstore.errors import CommitConflict, ManifestInvalid, UnknownVersion, 
 from latentstore.storage import files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.log import Log
-from latentstore.storage.manifest import parse_json
+from latentstore.storage.manifest import parse_json, seal
 
 ANY: Any = object()  # of `expected`: swap whatever is there
+_STATE = "the tag stands where it stood, or moved already: look at tags()"
 
 
 def read(path: Path) -> int | None:
@@ -23,12 +23,18 @@ def read(path: Path) -> int | None:
 
     Raises:
         ManifestInvalid: The file is damaged.
+        StorageError: It cannot be read.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    version = parse_json(content, path).get("version")
+    except OSError as error:
+        raise files.unreadable(path, error) from error
+    value = parse_json(content, path)
+    version = value.get("version")
+    if set(value) - {"version", "seal"}:
+        raise ManifestInvalid(f"{path} has fields {sorted(value)}; set the tag {path.stem!r} again")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ManifestInvalid(f"{path} names version {version!r}; set the tag {path.stem!r} again")
     return version
@@ -36,7 +42,9 @@ def read(path: Path) -> int | None:
 
 def listed(layout: SpaceLayout) -> dict[str, int]:
     """All tags and their versions, by name."""
-    found = {path.stem: read(path) for path in sorted(layout.tags.glob("*.json"))}
+    with files.reading(layout.tags):
+        paths = sorted(layout.tags.glob("*.json"))
+    found = {path.stem: read(path) for path in paths}
     return {name: version for name, version in found.items() if version is not None}
 
 
@@ -54,11 +62,11 @@ def put(layout: SpaceLayout, name: str, version: int, expected: int | None = ANY
         CommitConflict: The tag does not name `expected`.
     """
     path = layout.tag(name)
-    with files.storing(path), files.locked(layout.lock):
+    with files.storing(path, _STATE), files.locked(layout.lock):
         if not Log(layout).exists(version):
             raise UnknownVersion(f"no version {version} to tag as {name!r}; see versions()")
         _compare(path, expected)
-        files.replace(path, json.dumps({"version": version}).encode())
+        files.replace(path, seal({"version": version}))
 
 
 def delete(layout: SpaceLayout, name: str, expected: int | None = ANY) -> None:
@@ -69,7 +77,7 @@ def delete(layout: SpaceLayout, name: str, expected: int | None = ANY) -> None:
         CommitConflict: The tag does not name `expected`.
     """
     path = layout.tag(name)
-    with files.storing(path), files.locked(layout.lock):
+    with files.storing(path, _STATE), files.locked(layout.lock):
         if read(path) is None:
             raise UnknownVersion(f"no tag {name!r}; {suggest(name, listed(layout))}")
         _compare(path, expected)

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from latentstore.errors import (
     AlreadyExists,
+    ChecksumMismatch,
     CommitConflict,
     ConfigInvalid,
     Forbidden,
@@ -51,7 +52,8 @@ class Versions:
         self._latest: Snapshot | None = None
         if self._log.newest() is None:
             beside = self.folder.parent
-            known = [path.name for path in beside.iterdir() if path.is_dir()] if beside.is_dir() else []
+            folders = [path for path in beside.iterdir() if path.is_dir()] if beside.is_dir() else []
+            known = [path.name for path in folders if path.name != self.folder.name]
             raise UnknownSpace(f"no space {self.folder.name!r} in {beside}; {suggest(self.folder.name, known)}")
 
     @classmethod
@@ -82,6 +84,7 @@ class Versions:
             files.create_exclusive(layout.floor, b"1")
             with files.locked(layout.lock, shared=True):
                 files.sync_folder(layout.folder)
+            files.sync_folder(layout.folder.parent)  # again: whoever made the folder may have been killed before that
         log = Log(layout)
         if log.newest() is not None or not log.publish(first, Scratch(layout)):
             raise AlreadyExists(f"space {space!r} exists in {layout.folder}; open it, or choose another name")
@@ -168,12 +171,19 @@ class Versions:
         with scratch:
             for _ in range(_ATTEMPTS):
                 base = self.snapshot()
-                wanted = change(base)
+                try:
+                    wanted = change(base)
+                except (UnknownVersion, ChecksumMismatch) as error:  # vacuumed while it was read?
+                    if gone := [path for path in scratch.paths if not path.exists()]:
+                        raise files.vacuumed(gone[0]) from error
+                    if isinstance(error, ChecksumMismatch) or self.newest_version() == base.version:
+                        raise
+                    continue  # others have gone on
                 if wanted is base.manifest:
                     scratch.keep_only(set())
                     return wanted
                 manifest = replace(wanted, version=base.version + 1, created=_now(), operation=operation)
-                if self._log.publish(manifest, scratch, requires=requires):
+                if self._log.publish(manifest, scratch, base=base.manifest, requires=requires):
                     scratch.keep_only({file.name for file in manifest.files()})
                     return manifest
             raise CommitConflict(f"{operation} lost {_ATTEMPTS} races; let other writers finish, then repeat it")

@@ -19,6 +19,7 @@ from latentstore.storage.files import Sink
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
+from latentstore.storage.sums import SUMMED
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -149,6 +150,9 @@ class SegmentWriter:
         self._write_ids(rows)
         self._parquet.close()
         sinks = self._sinks
+        sums = np.concatenate([sinks[kind].sums() for kind in SUMMED])
+        sinks["sums"] = Sink(self._scratch.new("segments", ".sums", self._uuid))
+        sinks["sums"].write(sums)
         files.together(*(sink.sync for sink in sinks.values()))
         records = {}
         for kind, sink in sinks.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 
 import latentstore as ls
 from latentstore.errors import StorageError
+from latentstore.storage.manifest import seal
 from latentstore.store import LatentStore, repair_store
 
 Damage = Callable[[Path], object]
@@ -70,7 +73,15 @@ def one(store: LatentStore, pattern: str) -> Path:
     return sorted(store.path.glob(f"spaces/s/{pattern}"))[0]
 
 
-DERIVED = ["segments/*.f32", "segments/*.ids", "index/*.faiss", "index/*.npy", "maps/*.parquet", "maps/*.npz"]
+DERIVED = [
+    "segments/*.f32",
+    "segments/*.ids",
+    "segments/*.sums",
+    "index/*.faiss",
+    "index/*.npy",
+    "maps/*.parquet",
+    "maps/*.npz",
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -126,17 +137,18 @@ def test_the_marks_of_the_log(store: LatentStore) -> None:
     assert ls.open(store.path).space("s").version == newest
 
 
-def test_a_writer_s_mistake_gets_a_new_version(store: LatentStore) -> None:
-    """The checksum of the raw vectors in the manifest is right, they differ from the Parquet file all the same."""
-    import hashlib
-
+@pytest.mark.parametrize("kind", ["f32", "sums"])
+def test_a_writer_s_mistake_gets_a_new_version(store: LatentStore, kind: str) -> None:
+    """The checksum of a derived file in the manifest is right, it differs from the Parquet file all the same."""
     wanted = answers(store)
-    path = one(store, "segments/*.f32")
+    path = one(store, f"segments/*.{kind}")
     old = hashlib.sha256(path.read_bytes()).hexdigest()
     flip(path)
     new = hashlib.sha256(path.read_bytes()).hexdigest()
     for manifest in store.path.glob("spaces/s/manifests/*.json"):
-        manifest.write_text(manifest.read_text().replace(old, new))
+        value = json.loads(manifest.read_text().replace(old, new))
+        del value["seal"]
+        manifest.write_bytes(seal(value))
     assert [problem.what[:7] for problem in store.verify()] == ["differs"]
     version = store.space("s").version
     report = ls.open(store.path).repair()

@@ -196,19 +196,20 @@ def test_vacuum_spares_the_young(space: SpaceFiles) -> None:
     day_ago = loose.paths()[0].stat().st_mtime - 90_000
     for path in loose.paths():
         os.utime(path, (day_ago, day_ago))
-    assert len(space.vacuum(NOW).files) == 3
+    assert len(space.vacuum(NOW).files) == len(loose.paths())
 
 
-def test_a_snapshot_vacuumed_before_it_was_read_says_so(space: SpaceFiles) -> None:
-    space.add(["a"], one())
-    lazy = SpaceFiles(space.folder, "r").snapshot()
-    mapped = SpaceFiles(space.folder, "r").snapshot()
-    mapped.find(["a"])
-    space.upsert(["a"], 2 * one())
+def test_a_snapshot_is_read_after_it_was_vacuumed(space: SpaceFiles) -> None:
+    space.add(["a"], one(), {"n": [1]})
+    lazy = SpaceFiles(space.folder, "r").snapshot()  # opened, and not read yet
+    space.upsert(["a"], 2 * one(), {"n": [2]})
     space.vacuum(NOW, grace=NOW)
-    with pytest.raises(UnknownVersion, match="version 2 was vacuumed"):
-        lazy.find(["a"])
-    assert mapped.find(["a"]).tolist() == [0], "what is mapped stays"
+    assert not lazy.segments[0].path.exists()
+    assert lazy.find(["a"]).tolist() == [0]
+    assert lazy.vectors(np.array([0])).tolist() == one().tolist()
+    assert lazy.columns(np.array([0]))["n"].to_pylist() == [1]
+    with pytest.raises(UnknownVersion, match="version 2 was vacuumed"):  # DuckDB opens files by their names
+        _ = lazy.segments[0].checked_path
 
 
 def test_staged_segments_survive_and_damaged_ones_are_dropped(space: SpaceFiles) -> None:
