@@ -281,3 +281,32 @@ def test_a_segment_without_sums_is_read_as_before(tmp_path: Path) -> None:
     path = space.layout.file(files["f32"].name)
     flip(path, 9, 1)
     assert [problem.path for problem in reopened.verify(deep=False)] == [path]
+
+
+def test_gathered_rows_and_patches_are_checked(tmp_path: Path) -> None:
+    """A search's gather checks the blocks it touches, those only, and a patch is checked before it answers."""
+    dim = 64  # 256 rows per block
+    space = StoreFiles(tmp_path / "a.store").create_space("s", dim=dim, metric="l2")
+    for part in range(2):
+        space.add([f"{part}/{i}" for i in range(600)], np.ones((600, dim)), {"x": np.arange(600)})
+    raw = sorted(space.folder.glob("segments/*.f32"))
+    for path in raw:
+        content = bytearray(path.read_bytes())
+        content[BLOCK + 5] ^= 1
+        path.write_bytes(content)
+    gather = SpaceFiles(space.folder, "r").snapshot().gather
+    sound, bad = np.array([0, 255, 512, 600, 1199]), np.array([300, 856])
+    assert (gather(sound) == 1).all()
+    assert [vectors.shape for vectors, _ in gather.pieces(sound[None])] == [(600, dim)] * 2
+    for rows in (bad, bad[:1], bad[1:]):
+        with pytest.raises(ChecksumMismatch):
+            gather(rows)
+        with pytest.raises(ChecksumMismatch):
+            list(gather.pieces(rows[None]))
+    space.update(["0/1"], {"x": [-1]})
+    (patch,) = space.folder.glob("segments/*.patch")
+    content = bytearray(patch.read_bytes())
+    content[len(content) // 2] ^= 1
+    patch.write_bytes(content)
+    with pytest.raises(ChecksumMismatch, match="patch"):
+        SpaceFiles(space.folder, "r").snapshot().columns(np.array([1]))
