@@ -53,7 +53,7 @@ class VAE(Model):
         # more. There the width of the first layer hardly matters: 258.7 nats at 512, 258.5 at 1024.
         if dim > 8:
             return (
-                {"hidden": (1024, 512, 256)} | default_architecture(item_shape) | {"epochs": 9, "learning_rate": 4e-3}
+                {"hidden": (1024, 512, 256)} | default_architecture(item_shape) | {"epochs": 10, "learning_rate": 4e-3}
             )
         return {"hidden": (512, 512, 256)} | default_architecture(item_shape) | {"epochs": 8, "learning_rate": 3e-3}
 
