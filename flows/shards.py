@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
 
     from latentstore.datasets import Dataset
 
-READ_BYTES = 1 << 25  # of one read: large enough to keep the encoder busy, small beside the memory
+PIECE_ITEMS = 2048  # read and encoded at a time, at most: a batch of the encoder …
+PIECE_BYTES = 1 << 25  # … but small beside the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,47 +45,67 @@ def encode_shards(
 ) -> None:
     """Encode shards one after the other.
 
-    While one piece is encoded, a thread reads the next and another writes the last finished shard, so that the encoder,
-    which is the slow part, never waits. At most two pieces and two shards of latents are in memory.
+    Every core reads and encodes pieces while a thread writes the last finished shard. At most a shard and four pieces a
+    core are in memory, and the latents of three shards.
 
     Args:
-        dataset: Where items are read.
+        dataset: Where items are read; from several threads.
         shards: Positions, one array per shard.
-        encode: Items to latents.
+        encode: Items to latents; called in several threads.
         write: Makes one finished shard durable; called in a thread, one call at a time, in order.
         progress: Called with the number of items encoded so far.
     """
-    pieces = list(_pieces(shards, _piece_items(dataset.item_shape)))
-    if not pieces:
-        return
+    pieces = _pieces(shards, _piece_items(dataset.item_shape))
+
+    def code(positions: Int64[Array, " m"]) -> Coded:
+        return encode(dataset.read(positions))
+
     done, parts = 0, list[Coded]()
     writing: Future[None] | None = None
-    with ThreadPoolExecutor(1, "read-ahead") as reader, ThreadPoolExecutor(1, "write-behind") as writer:
-        ahead = reader.submit(dataset.read, pieces[0][1])
-        for number, (shard, positions) in enumerate(pieces):
-            items = ahead.result()
-            if number + 1 < len(pieces):
-                ahead = reader.submit(dataset.read, pieces[number + 1][1])
-            parts.append(encode(items))
-            done += len(positions)
+    with _cores() as (pool, cores), ThreadPoolExecutor(1, "write-behind") as writer:
+        begun = deque[tuple[int, int, Future[Coded]]]()
+        while True:
+            for number, positions in islice(pieces, 2 * cores - len(begun)):
+                begun.append((number, len(positions), pool.submit(code, positions)))
+            if not begun:
+                break
+            number, count, coding = begun.popleft()
+            parts.append(coding.result())
+            done += count
             progress(done)
-            if number + 1 == len(pieces) or pieces[number + 1][0] != shard:
+            if not begun or begun[0][0] != number:
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(write, shards[shard], _joined(parts))
+                writing = writer.submit(write, shards[number], _joined(parts))
                 parts = []
-        assert writing is not None
-        writing.result()
+        if writing is not None:
+            writing.result()
+
+
+@contextmanager
+def _cores() -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """A thread per core, each of which computes alone.
+
+    The threads of one matrix product wait for each other after each, and so for the core that the writer is using.
+    """
+    import torch
+
+    cores = torch.get_num_threads()
+    with ThreadPoolExecutor(cores, "encode", lambda: torch.set_num_threads(1)) as pool:
+        try:
+            yield pool, cores
+        finally:
+            torch.set_num_threads(cores)  # which threads begin with that start from now on
 
 
 def _piece_items(item_shape: tuple[int, ...]) -> int:
-    return int(max(1, READ_BYTES // int(np.prod(item_shape))))
+    return int(min(PIECE_ITEMS, max(1, PIECE_BYTES // int(np.prod(item_shape)))))
 
 
 def _pieces(shards: Sequence[Int64[Array, " m"]], most: int) -> Iterator[tuple[int, Int64[Array, " k"]]]:
     for number, positions in enumerate(shards):
-        for start in range(0, len(positions), most):
-            yield number, positions[start : start + most]
+        for piece in np.array_split(positions, -(-len(positions) // most)):  # alike, so that all cores end together
+            yield number, piece
 
 
 def _joined(parts: Sequence[Coded]) -> Coded:

@@ -16,7 +16,7 @@ from latentstore.datasets.base import (
     check_choice,
     check_limit,
     check_positions,
-    hash_array,
+    hash_arrays,
     refuse_empty,
 )
 from latentstore.datasets.chunks import Chunks
@@ -67,7 +67,8 @@ class VectorTable:
     def content_hashes(self) -> list[str]:
         """xxh3_128 of each vector as float32."""
         d = self.item_shape[0]
-        hashes = (hash_array(row) for _, part in self.chunks.column(self.column) for row in as_matrix(part, d))
+        parts = (as_matrix(part, d) for _, part in self.chunks.column(self.column))
+        hashes = (digest for part in parts for digest in hash_arrays(part))
         return [digest for digest, _ in zip(hashes, self.ids, strict=False)]
 
 

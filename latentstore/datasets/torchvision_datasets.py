@@ -16,7 +16,7 @@ from latentstore.datasets.base import (
     JSON,
     check_limit,
     check_positions,
-    hash_array,
+    hash_arrays,
     object_array,
     refuse_duplicates,
     refuse_empty,
@@ -75,7 +75,7 @@ class TorchvisionDataset:
 
     def content_hashes(self) -> list[str]:
         """xxh3_128 of each image as read; this reads all."""
-        return [hash_array(self.read([position])[0]) for position in range(len(self))]
+        return [hash_arrays(self.read([position]))[0] for position in range(len(self))]
 
 
 def open_torchvision(

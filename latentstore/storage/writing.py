@@ -25,7 +25,7 @@ from latentstore.types import Array
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64, UInt64
 
-SAMPLE_ROWS = 256  # that tell whether vectors can be compressed
+SAMPLE_ROWS = 256  # that tell whether vectors can be compressed, and values repeat
 WORTHWHILE = 0.75  # of their bytes must be left at most
 ROW_GROUP = 16_384  # rows of a Parquet row group: small enough to fetch few rows, large enough to compress
 
@@ -93,25 +93,20 @@ class SegmentWriter:
             self.abandon()
             raise
 
-    def _open_parquet(self, vectors: Float32[Array, "n d"]) -> pq.ParquetWriter:
-        """Begin the Parquet file, now that it is known what vectors are like."""
+    def _open_parquet(self, vectors: Float32[Array, "n d"], table: pa.Table) -> pq.ParquetWriter:
+        """Begin the Parquet file, now that it is known what its first rows are like."""
+        flat = {one.name: one.name + _within(one.type) for one in self._schema if one.name != "vector"}
         codec, encoding = ("lz4", "BYTE_STREAM_SPLIT") if _compressible(vectors) else ("none", "PLAIN")
         return pq.ParquetWriter(
             self._sinks["parquet"],
             self._schema,
-            compression={"vector.list.element": codec, **dict.fromkeys(self._flat_columns(), "zstd")},
-            compression_level=dict.fromkeys(self._flat_columns(), 1),
-            use_dictionary=self._flat_columns(repeating=True),
+            compression={"vector.list.element": codec, **dict.fromkeys(flat.values(), "zstd")},
+            compression_level=dict.fromkeys(flat.values(), 1),
+            # A dictionary of ids, hashes or measured numbers costs twice the time and saves nothing.
+            use_dictionary=[path for name, path in flat.items() if _repeating(table[name])],
             column_encoding={"vector.list.element": encoding, "row": "DELTA_BINARY_PACKED"},
-            write_statistics=self._flat_columns(),
+            write_statistics=[*flat.values()],
         )
-
-    def _flat_columns(self, *, repeating: bool = False) -> list[str]:
-        """Parquet paths of all columns but the vector; or only those whose values may well repeat."""
-        flat = [(one.name, *_leaf(one.type)) for one in self._schema if one.name != "vector"]
-        # A dictionary of ids or measured numbers costs twice the time and saves nothing.
-        rare = {name for name, kind, _ in flat if name in ("row", "id") or pa.types.is_floating(kind)}
-        return [name + path for name, _, path in flat if not repeating or name not in rare]
 
     def write(
         self,
@@ -125,7 +120,7 @@ class SegmentWriter:
         columns = [arrow.numbers(rows), ids.cast(pa.string()), arrow.vectors(vectors), *metadata.columns]
         table = pa.table(columns, schema=self._schema)
         if self._parquet is None:
-            self._parquet = self._open_parquet(vectors)
+            self._parquet = self._open_parquet(vectors, table)
         parquet = self._parquet
         self._ids.append(ids)
         self._hashes.append(hashes)
@@ -195,12 +190,15 @@ def _compressible(vectors: Float32[Array, "n d"]) -> bool:
     return len(pa.Codec("lz4_raw").compress(split)) < WORTHWHILE * split.nbytes
 
 
-def _leaf(kind: pa.DataType) -> tuple[pa.DataType, str]:
-    """Type of what a column holds in the end, and the Parquet path to it: lists may hold lists."""
-    path = ""
-    while pa.types.is_list(kind):
-        kind, path = kind.value_type, f"{path}.list.element"
-    return kind, path
+def _repeating(column: pa.ChunkedArray) -> bool:
+    """Whether values repeat, by a sample."""
+    sample = column.slice(0, SAMPLE_ROWS).drop_null().to_pylist()
+    return 2 * len(set(map(str, sample))) <= len(sample)
+
+
+def _within(kind: pa.DataType) -> str:
+    """The Parquet path from a column to what it holds in the end: lists may hold lists."""
+    return f".list.element{_within(kind.value_type)}" if pa.types.is_list(kind) else ""
 
 
 def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileRecord:
