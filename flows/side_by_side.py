@@ -2,6 +2,8 @@
 
 The matrix products of a small network do not fill two cores: one epoch of the recipe `fashion` takes 6.9 s on two
 threads and 10.6 s on one, so two trainings of one thread each do 1.3 times the work (measured on 2 cores, AVX2).
+More trainings than cores take turns: those that are least far go on, so that all end at about the same time and no core
+is idle while the longest is finished alone.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,11 +26,13 @@ from flows.train import find_encoder, train_encoder
 from flows.workspace import Workspace
 from latentstore.errors import LatentStoreError
 
+GO, WAIT = "go", "wait"
+
 
 def train_side_by_side(configs: Sequence[Config], progress: Progress | None = None) -> dict[str, float]:
     """Train the encoders that the store lacks; `refresh` then finds them there.
 
-    Each process shares the cores fairly, dies with this one, and keeps the state of its training as `train` does.
+    Each process dies with this one, and keeps the state of its training as `train` does.
 
     Args:
         configs: Each of another space.
@@ -43,12 +47,16 @@ def train_side_by_side(configs: Sequence[Config], progress: Progress | None = No
     trained = [config for config in configs if config.encoder is not None]
     lacking = [config for config in trained if find_encoder(Workspace(config)) is None]
     # Bits depend on the number of threads: it must not change with what an earlier, killed call had trained already.
-    threads = max(1, len(os.sched_getaffinity(0)) // max(1, len(trained)))
+    cores = len(os.sched_getaffinity(0))
+    threads = max(1, cores // max(1, len(trained)))
     with ExitStack() as running:
         trainings = [running.enter_context(_Training(config, threads, progress)) for config in lacking]
         while any(t.alive for t in trainings) and not any(t.failed for t in trainings):
             for training in trainings:
                 training.reader.join(0.1)
+            least_far = sorted((t for t in trainings if t.alive), key=lambda training: training.fraction)
+            for place, training in enumerate(least_far):
+                training.turn(place < cores // threads)
         for training in trainings:
             if training.failed:
                 raise training.error()
@@ -56,10 +64,18 @@ def train_side_by_side(configs: Sequence[Config], progress: Progress | None = No
 
 
 class _Training:
-    """One process that trains one encoder, and the thread that listens to it."""
+    """One process that trains one encoder, and the thread that listens to it.
+
+    Attributes:
+        space: Whose encoder.
+        fraction: How far it is.
+        seconds: Since it was started, once it has ended.
+        failed: Whether it ended with an error.
+    """
 
     def __init__(self, config: Config, threads: int, progress: Progress | None) -> None:
-        self.space, self.seconds, self.failed = config.space, 0.0, False
+        self.space, self.fraction, self.seconds, self.failed = config.space, 0.0, 0.0, False
+        self._going = True
         self._progress, self._said = progress, dict[str, Any]()
         self._started = time.perf_counter()
         self._process = subprocess.Popen(
@@ -67,10 +83,8 @@ class _Training:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )  # fmt: skip
-        assert self._process.stdin is not None
         # The pipe stays open: its end tells the process that we are gone.
-        self._process.stdin.write(config.model_dump_json() + "\n")
-        self._process.stdin.flush()
+        self._say(config.model_dump_json())
         self.reader = threading.Thread(target=self._listen, daemon=True)
         self.reader.start()
 
@@ -86,6 +100,18 @@ class _Training:
     def alive(self) -> bool:
         return self.reader.is_alive()
 
+    def turn(self, going: bool) -> None:
+        """Let it go on, or wait where it is."""
+        if going != self._going:
+            self._going = going
+            self._say(GO if going else WAIT)
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, and its exit code says how
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+
     def error(self) -> LatentStoreError:
         """What the process raised."""
         kind = getattr(latentstore.errors, self._said.get("error", ""), LatentStoreError)
@@ -96,28 +122,38 @@ class _Training:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._said = json.loads(line)
+            self.fraction = self._said.get("fraction", self.fraction)
             if self._progress is not None and "fraction" in self._said:
-                self._progress(f"{self.space}: train", self._said["fraction"])
+                self._progress(f"{self.space}: train", self.fraction)
         self.seconds = time.perf_counter() - self._started
         self.failed = self._process.wait() != 0
 
 
-def _end_with_parent(pipe: TextIO) -> None:
-    pipe.read()
+def _obey(pipe: TextIO, going: threading.Event) -> None:
+    """Do what the parent says, and end with it."""
+    for line in pipe:
+        (going.set if line.strip() == GO else going.clear)()
     os._exit(1)
 
 
 def main() -> int:
     """Train the configuration that is the first line of standard input; say how far in lines of JSON."""
     out, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints must not look like ours
+    going = threading.Event()
+    going.set()
 
     def tell(**words: Any) -> None:
         print(json.dumps(words), file=out, flush=True)
 
+    def told(_: str, fraction: float) -> None:
+        tell(fraction=fraction)
+        if fraction < 1:
+            going.wait()
+
     config = parse_config(json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_parent, args=[sys.stdin], daemon=True).start()
+    threading.Thread(target=_obey, args=[sys.stdin, going], daemon=True).start()
     try:
-        with listening(lambda _, fraction: tell(fraction=fraction)), Workspace(config) as work:
+        with listening(told), Workspace(config) as work:
             train_encoder(work)
     except LatentStoreError as error:
         tell(error=type(error).__name__, message=str(error), details=vars(error))
