@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,8 +104,6 @@ class ApproximateIndex:
         Returns:
             Positions (m, k·factor), −1 for none, and how many lists (ivf) or which beam (hnsw) it took at most.
         """
-        import faiss
-
         asked = prepared(queries, self.metric)
         width = min(k * point.factor, len(self))
         if mask is not None and self.kind == "ivf":
@@ -115,8 +113,10 @@ class ApproximateIndex:
             effort = point.effort
             if self.reach is not None and k > tuning.TUNING_K:
                 effort = min(max(effort, self.reach.lists(k, point.recall)), self.faiss_index.nlist)
-            parameters = faiss.SearchParametersIVF(nprobe=effort)
+            parameters = _probing(effort)
         else:
+            import faiss
+
             effort = max(point.effort, width)
             parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=mask.selector if mask else None)
         _, positions = self.faiss_index.search(asked, width, params=parameters)
@@ -195,6 +195,14 @@ class ApproximateIndex:
         reach = Reach.from_json(properties["reach"]) if properties.get("reach") else None
         kind, metric, factory = properties["kind"], properties["metric"], properties["factory"]
         return cls(kind, metric, factory, curve, reach, properties["target_recall"], inner)
+
+
+@cache
+def _probing(lists: int) -> Any:
+    """Search parameters, which take longer to make than a short list to scan; never changed, so for all threads."""
+    import faiss
+
+    return faiss.SearchParametersIVF(nprobe=lists)
 
 
 def _filled(factory: str, vectors: Float32[Array, "n d"], metric: Metric, sample: Int64[Array, " s"], seed: int) -> Any:

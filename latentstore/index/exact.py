@@ -22,6 +22,10 @@ class Vectors(Protocol):
         """Vectors of numbers, copied: the caller may change them."""
         ...
 
+    def block(self, numbers: Int64[Array, " c"], /) -> tuple[Float32[Array, "n d"], Int64[Array, " c"]] | None:
+        """The one array that they all lie in, and at which place in it each does; None where there are several."""
+        ...
+
     def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
         """Contiguous blocks, and at which place in each the numbers are; −1 for those that are not in it."""
         ...
@@ -37,6 +41,10 @@ class InArray:
         """See `Vectors`."""
         found: Float32[Array, "c d"] = self._vectors[numbers]
         return found
+
+    def block(self, numbers: Int64[Array, " c"], /) -> tuple[Float32[Array, "n d"], Int64[Array, " c"]] | None:
+        """See `Vectors`."""
+        return self._vectors, numbers
 
     def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
         """See `Vectors`."""
@@ -160,12 +168,14 @@ def _rank_one(
     tried = np.sort(candidates)
     if tried[0] < 0:
         tried = tried[tried.searchsorted(0) :]
-    found = vectors(tried)
-    if metric == "l2":
-        found -= query  # ours: indexing made a copy
-        measured = np.sqrt(np.einsum("cd,cd->c", found, found))
-    else:
-        measured = distance_pairs(query, found, metric)
+    block = None if metric == "cosine" else vectors.block(tried)
+    if block is None:
+        measured = distance_pairs(query, vectors(tried), metric)
+    else:  # nothing is copied
+        measured = np.empty(len(tried), np.float32)
+        _compare(measured, query, *block, metric)
+        if metric == "l2":
+            np.sqrt(measured, measured)
     order = (-measured if metric == "ip" else measured).argsort(kind="stable")[:k]
     if len(order) == k:
         return tried[order][None], measured[order][None]
@@ -192,16 +202,28 @@ def _keys_compiled(
     vectors: Vectors, queries: Float32[Array, "m d"], numbers: Int64[Array, "m c"], metric: Metric
 ) -> Float32[Array, "m c"]:
     """`_keys` without a copy of the vectors, by threads: pays for batches."""
-    import faiss
-
-    compare = faiss.fvec_L2sqr_by_idx if metric == "l2" else faiss.fvec_inner_products_by_idx
-    pointer, keys = faiss.swig_ptr, np.full(numbers.shape, np.nan, np.float32)
+    keys = np.full(numbers.shape, np.nan, np.float32)
     queries, found = np.ascontiguousarray(queries), np.empty(numbers.shape, np.float32)
     for block, places in vectors.pieces(numbers):
-        compare(pointer(found), pointer(queries), pointer(block), pointer(places), block.shape[1], *numbers.shape)
+        _compare(found, queries, block, places, metric)
         there = places >= 0
         keys[there] = found[there]
     return np.sqrt(keys) if metric == "l2" else -keys
+
+
+def _compare(
+    found: Float32[Array, "*m c"],
+    queries: Float32[Array, "m d"],
+    vectors: Float32[Array, "n d"],
+    places: Int64[Array, "*m c"],
+    metric: Metric,
+) -> None:
+    """Squared distances (l2) or inner products of each query with the vectors at its places, by FAISS, into `found`."""
+    import faiss
+
+    compare = faiss.fvec_L2sqr_by_idx if metric == "l2" else faiss.fvec_inner_products_by_idx
+    pointer, (m, d) = faiss.swig_ptr, queries.shape
+    compare(pointer(found), pointer(queries), pointer(vectors), pointer(places), d, m, places.shape[-1])
 
 
 def prepared(vectors: Float32[Array, "n d"], metric: Metric) -> Float32[Array, "n d"]:

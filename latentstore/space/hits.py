@@ -101,13 +101,13 @@ def _neighbours(
     explanation: Any,
 ) -> Neighbours:
     snapshot = searcher.snapshot
-    there = rows >= 0
     if single:
-        kept = int(np.count_nonzero(there))
+        kept = k if rows[0, -1] >= 0 else int(np.count_nonzero(rows >= 0))
         rows, distances = rows[0, :kept], distances[0, :kept]
         ids = snapshot.gather.ids(rows) if kept else np.empty(0, object)
         flat = rows
     else:
+        there = rows >= 0
         flat = rows[there]
         ids = np.full(rows.shape, None, object)
         if len(flat):

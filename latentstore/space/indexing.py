@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,19 @@ class IndexPart:
     covers: int
     alive: Mask | None
     record: ArtefactRecord
+
+    @cached_property
+    def first_row(self) -> int | None:
+        """The first of `rows` that follow each other; None where there are gaps."""
+        return _span(self.rows) if len(self.rows) else None
+
+    def rows_at(self, positions: Int64[Array, "m c"]) -> Int64[Array, "m c"]:
+        """Row numbers of positions in the index; −1 of −1."""
+        gaps = positions.min(initial=0) < 0
+        rows = self.rows[positions] if self.first_row is None else positions + self.first_row
+        if gaps:
+            rows[positions < 0] = -1
+        return rows
 
 
 def build_index(

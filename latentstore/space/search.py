@@ -129,9 +129,7 @@ class Searcher:
         snapshot, index = self.snapshot, part.index
         mask = part.alive if chosen is None else chosen.mask(part)
         positions, effort = index.propose(queries, k, point, mask=mask)
-        candidates = part.rows[positions]
-        if positions.min(initial=0) < 0:
-            candidates[positions < 0] = -1
+        candidates = part.rows_at(positions)
         watch.lap("index")
         explanation.index, explanation.effort = index.factory, effort
         lists = index.faiss_index.nlist if index.kind == "ivf" else 1

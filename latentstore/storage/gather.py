@@ -19,7 +19,7 @@ from latentstore.storage.sums import BLOCK
 from latentstore.types import Array
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int64
+    from jaxtyping import Bool, Float32, Int64
 
 FEW = 100  # ids that are quicker read one by one than by Arrow's kernels
 _FLOAT = np.dtype("<f4").itemsize
@@ -35,53 +35,50 @@ class Gather:
 
     def __init__(self, segments: Sequence[Segment], dim: int) -> None:
         self._segments = segments  # holds the mappings
-        self._dim = dim
-        self._ids: list[pa.LargeStringArray] | None = None  # opened by the first who asks
+        self._dim, self._width = dim, dim * _FLOAT
+        self._texts: list[_Texts] | None = None  # opened by the first who asks
         self._first_rows = np.array([segment.first_row for segment in segments], np.int64)
         self._gaps = np.array([segment.record.span != segment.record.count for segment in segments])
+        self._gapless = not self._gaps.any()
+        # Of one segment without gaps a row's position is known at once.
+        self._only = segments[0].mapped if len(segments) == 1 and self._gapless else None
+        self._first_row = segments[0].first_row
         addresses = np.array([segment.mapped.__array_interface__["data"][0] for segment in segments], np.int64)
         lowest = int(addresses.argmin())
         self._starts = (addresses - addresses[lowest]) // _FLOAT
-        ends = self._starts + np.array([segment.record.count for segment in segments]) * dim
+        counts = np.array([segment.record.count for segment in segments], np.int64)
+        ends = self._starts + counts * dim
         # Windows of d floats from every offset on. Only offsets within a segment are ever asked for.
         self._windows = np.lib.stride_tricks.as_strided(
             segments[lowest].mapped, (int(ends.max()) - dim + 1, dim), (_FLOAT, _FLOAT), writeable=False
         )
-        # One array over all segments, so that a search pays for one look: a loop over segments would cost too much.
-        self._width = dim * _FLOAT
-        counts = np.array([-(-segment.record.count * self._width // BLOCK) for segment in segments], np.int64)
-        self._first_bytes = (np.cumsum(counts) - counts) * BLOCK
-        good = [segment.checked_blocks for segment in segments]
-        self._good = np.concatenate(
-            [np.ones(n, np.bool_) if one is None else one for one, n in zip(good, counts, strict=True)]
-        )
-        self._whole = bool(self._good.all())
+        self._checked = _Checked(segments, counts, self._width)
 
     def __call__(self, rows: Int64[Array, " m"]) -> Float32[Array, "m d"]:
         """Vectors (m, d) of absolute rows, which must be in the snapshot."""
-        numbers, positions = self.place(rows)
-        if not self._whole:
-            self._check(numbers, positions)
-        gathered: Float32[Array, "m d"] = self._windows[self._starts[numbers] + positions * self._dim]
+        gathered: Float32[Array, "m d"]
+        found = self.block(rows)
+        if found is not None:
+            vectors, positions = found
+            gathered = vectors.take(positions, axis=0)
+        else:
+            numbers, positions = self.place(rows)
+            self._checked(numbers, positions)
+            gathered = self._windows[self._starts[numbers] + positions * self._dim]
         return gathered
 
-    def _check(self, numbers: Int64[Array, " m"], positions: Int64[Array, " m"]) -> None:
-        """Check the blocks that hold these rows, unless they were checked."""
-        offsets = self._first_bytes[numbers] + positions * self._width
-        first = offsets // BLOCK
-        last = first if BLOCK % self._width == 0 else (offsets + (self._width - 1)) // BLOCK
-        ends = (first,) if last is first else (first, last)
-        if self._width <= BLOCK and all(np.count_nonzero(self._good[end]) == len(end) for end in ends):
-            return
-        for number in np.unique(numbers):
-            self._segments[number].vectors_for(positions[numbers == number])
-        self._good[first] = self._good[last] = True
-        self._whole = bool(self._good.all())
+    def block(self, rows: Int64[Array, " m"]) -> tuple[Float32[Array, "n d"], Int64[Array, " m"]] | None:
+        """The one array that all vectors lie in, and the position of each row there; None when there are several."""
+        if self._only is None:
+            return None
+        positions = rows - self._first_row
+        self._checked(None, positions)
+        return self._only, positions
 
     def pieces(self, rows: Int64[Array, "m c"]) -> Iterator[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
         """Each segment's vectors and the positions of rows in it; −1 for rows of other segments, and for −1."""
-        if len(self._first_rows) == 1 and not self._gaps[0]:
-            positions = np.where(rows < 0, -1, rows - self._first_rows[0])
+        if self._only is not None:
+            positions = np.where(rows < 0, -1, rows - self._first_row)
             yield self._segments[0].vectors_for(positions[rows >= 0]), positions
             return
         numbers, positions = self.place(np.where(rows < 0, self._first_rows[0], rows).ravel())
@@ -94,13 +91,18 @@ class Gather:
     def ids(self, rows: Int64[Array, " m"]) -> Array:
         """Ids, dtype object, (m,), of absolute rows, which must be in the snapshot."""
         gathered = np.empty(len(rows), object)
-        numbers, positions = self.place(rows)
         if len(rows) <= FEW:
-            ids = [segment.ids for segment in self._segments] if self._ids is None else self._ids
-            self._ids = ids
-            for i, (number, position) in enumerate(zip(numbers.tolist(), positions.tolist(), strict=True)):
-                gathered[i] = ids[number][position].as_py()
+            texts = [_Texts(segment.ids) for segment in self._segments] if self._texts is None else self._texts
+            self._texts = texts
+            if self._only is not None:
+                gathered[:] = texts[0](rows - self._first_row)
+                return gathered
+            numbers, positions = self.place(rows)
+            for number in np.unique(numbers).tolist():
+                chosen = numbers == number
+                gathered[chosen] = texts[number](positions[chosen])
             return gathered
+        numbers, positions = self.place(rows)
         for number in np.unique(numbers):
             chosen = numbers == number
             gathered[chosen] = self._segments[number].ids.take(arrow.numbers(positions[chosen])).to_pylist()
@@ -113,8 +115,60 @@ class Gather:
         else:
             numbers = self._first_rows.searchsorted(rows, side="right") - 1
         positions = rows - self._first_rows[numbers]
-        if self._gaps.any():
+        if not self._gapless:
             for number in np.unique(numbers[self._gaps[numbers]]):
                 chosen = numbers == number
                 positions[chosen] = self._segments[number].relative_rows.searchsorted(positions[chosen])
         return numbers, positions
+
+
+class _Texts:
+    """The texts of an Arrow array, read one by one from its buffers."""
+
+    def __init__(self, array: pa.LargeStringArray) -> None:
+        _, offsets, content = array.buffers()
+        self._offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+        self._content = memoryview(content)
+
+    def __call__(self, positions: Int64[Array, " m"]) -> list[str]:
+        starts, ends = self._offsets[positions].tolist(), self._offsets[positions + 1].tolist()
+        content = self._content
+        return [str(content[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
+
+
+class _Checked:
+    """Which vectors may be used: those whose blocks were compared with their sums.
+
+    One array over all segments, so that a search pays for one look: a loop over segments would cost too much.
+
+    Args:
+        segments: Whose vectors.
+        counts: Theirs, (s,).
+        width: Bytes of a vector.
+    """
+
+    def __init__(self, segments: Sequence[Segment], counts: Int64[Array, " s"], width: int) -> None:
+        self._segments, self._width = segments, width
+        blocks = -(-counts * width // BLOCK)
+        self._first_blocks = np.cumsum(blocks) - blocks
+        good = [segment.checked_blocks for segment in segments]
+        self._good: Bool[Array, " b"] = np.concatenate(
+            [np.ones(n, np.bool_) if one is None else one for one, n in zip(good, blocks.tolist(), strict=True)]
+        )
+        self._whole = bool(self._good.all())
+
+    def __call__(self, numbers: Int64[Array, " m"] | None, positions: Int64[Array, " m"]) -> None:
+        """Check what was not; `numbers` of segments, None when there is only one."""
+        if self._whole:
+            return
+        starts = positions * self._width
+        first, last = starts // BLOCK, (starts + (self._width - 1)) // BLOCK
+        if numbers is not None:
+            shift = self._first_blocks[numbers]
+            first, last = first + shift, last + shift
+        if self._width <= BLOCK and self._good[first].all() and self._good[last].all():
+            return
+        for number in [0] if numbers is None else np.unique(numbers).tolist():
+            self._segments[number].vectors_for(positions if numbers is None else positions[numbers == number])
+        self._good[first] = self._good[last] = True
+        self._whole = bool(self._good.all())
