@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -79,22 +80,28 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
     return checked
 
 
-class Stopwatch:
-    """Seconds spent between laps.
+def ends_missing(numbers: Array) -> bool:
+    """Whether any line of (m, c) numbers ends with −1, which stands for none; no reduction is made for one line."""
+    return numbers.size > 0 and (numbers.item(-1) < 0 or (len(numbers) > 1 and bool((numbers[:, -1] < 0).any())))
 
-    Attributes:
-        seconds: By lap name, in order; laps of one name add up.
-    """
+
+class Stopwatch:
+    """Seconds spent between laps; taking one costs as little as it can."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = perf_counter()
+        self._laps = [("", perf_counter())]
 
     def lap(self, name: str) -> None:
         """End a lap and begin the next."""
-        now = perf_counter()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
-        self._last = now
+        self._laps.append((name, perf_counter()))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By lap name, in order; laps of one name add up."""
+        spent: dict[str, float] = {}
+        for (_, before), (name, now) in pairwise(self._laps):
+            spent[name] = spent.get(name, 0.0) + now - before
+        return spent
 
 
 @dataclass
@@ -107,7 +114,7 @@ class Explanation:
         live: Rows of the snapshot.
         matching: Rows that the filter left, = live without one.
         unindexed: Live rows that the index does not cover; they are compared exactly.
-        seconds: Wall time by step, of the whole batch.
+        watch: Took the time of the steps.
         index: FAISS factory string, "" where no index was asked.
         effort: Lists probed (ivf; the most of a batch) or beam width (hnsw).
         compared: Vectors or their codes compared with the query; of an index about, from the mean list.
@@ -119,11 +126,20 @@ class Explanation:
     live: int
     matching: int
     unindexed: int
-    seconds: dict[str, float]
+    watch: Stopwatch = field(repr=False)
     index: str = ""
     effort: int = 0
     compared: int = 0
     ranked: int = 0
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time by step, of the whole batch."""
+        return self.watch.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**{name: value for name, value in vars(self).items() if name != "watch"}, "seconds": self.seconds}
 
     def __str__(self) -> str:
         steps = ", ".join(f"{name} {1e3 * spent:.2f}" for name, spent in self.seconds.items() if spent >= 5e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -213,7 +212,7 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: An
     common: dict[str, Any] = {"space": space.name, "version": space.version, "metric": space.metric}
     missing = shortfall if isinstance(shortfall, int) else shortfall.tolist()
     if hits.explanation is not None:
-        about["explanation"] = asdict(hits.explanation)
+        about["explanation"] = hits.explanation.to_json()
     output.write(rows, name="hits", table=hits.to_arrow, **about, **common, shortfall=missing)
     if single and shortfall:
         output.say(f"{shortfall} fewer than asked for: no more items match")

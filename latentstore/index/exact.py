@@ -165,7 +165,8 @@ def _rank_one(
     vectors: Vectors, query: Float32[Array, "1 d"], candidates: Int64[Array, " c"], k: int, metric: Metric
 ) -> tuple[Int64[Array, "1 k"], Float32[Array, "1 k"]]:
     """`rank` of one query, where what NumPy needs per call is most of the time."""
-    tried = np.sort(candidates)
+    tried = candidates.copy()
+    tried.sort()
     if tried[0] < 0:
         tried = tried[tried.searchsorted(0) :]
     block = None if metric == "cosine" else vectors.block(tried)

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentstore.errors import InputError
 from latentstore.geometry import pairwise_distances, pairwise_similarities
-from latentstore.types import Array, Neighbours
+from latentstore.types import Array, Neighbours, ends_missing
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -23,9 +23,9 @@ POOL = 5  # candidates per hit that a diverse selection chooses from
 Found = tuple["Int64[Array, ' c']", "Float32[Array, ' c']"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen, which would set each field by a call
 class Options:
-    """How to choose among the nearest; see `VectorSpace.search`."""
+    """How to choose among the nearest, never changed; see `VectorSpace.search`."""
 
     k: int = 10
     where: str | None = None
@@ -39,9 +39,9 @@ class Options:
     explain: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("k", 1), ("offset", 0), ("group_size", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= MAX_K:
+        for name, value, least in (("k", self.k, 1), ("offset", self.offset, 0), ("group_size", self.group_size, 1)):
+            whole = type(value) is int or isinstance(value, np.integer)
+            if not whole or not least <= value <= MAX_K:
                 raise InputError(f"{name} is {value!r}; choose a whole number from {least} to {MAX_K}")
         if (self.k + self.offset) * self.group_size > MAX_K:
             raise InputError(f"k {self.k} from offset {self.offset} is beyond {MAX_K} hits; narrow the search by where")
@@ -102,7 +102,7 @@ def _neighbours(
 ) -> Neighbours:
     snapshot = searcher.snapshot
     if single:
-        kept = k if rows[0, -1] >= 0 else int(np.count_nonzero(rows >= 0))
+        kept = int(np.count_nonzero(rows >= 0)) if ends_missing(rows) else k
         rows, distances = rows[0, :kept], distances[0, :kept]
         ids = snapshot.gather.ids(rows) if kept else np.empty(0, object)
         flat = rows

@@ -17,6 +17,7 @@ import numpy as np
 from latentstore.errors import ConfigInvalid, NotSupported, StorageError
 from latentstore.index import ApproximateIndex, Mask, choose_kind
 from latentstore.storage import ArtefactRecord
+from latentstore.types import ends_missing
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -52,10 +53,9 @@ class IndexPart:
         return _span(self.rows) if len(self.rows) else None
 
     def rows_at(self, positions: Int64[Array, "m c"]) -> Int64[Array, "m c"]:
-        """Row numbers of positions in the index; −1 of −1."""
-        gaps = positions.min(initial=0) < 0
+        """Row numbers of positions in the index; those of a query end with −1 where there are too few."""
         rows = self.rows[positions] if self.first_row is None else positions + self.first_row
-        if gaps:
+        if ends_missing(positions):
             rows[positions < 0] = -1
         return rows
 

@@ -131,8 +131,9 @@ def as_queries(space: EmbeddingSpace, query: Any) -> tuple[Float32[Array, "m d"]
     else:
         given = np.asarray(query)
         vectors, single = given, given.ndim == 1
-    checked = check_vectors(vectors, space.dim, space.metric, what="query vectors")
-    return checked.reshape(-1, space.dim), single
+    snapshot = space.snapshot
+    checked = check_vectors(vectors, snapshot.dim, snapshot.metric, what="query vectors")
+    return checked.reshape(-1, snapshot.dim), single
 
 
 def _of_latents(query: list[Any]) -> bool:

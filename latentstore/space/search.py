@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.index import GATHER_FLOATS, Operating, blocks, plan_search, rank, scan
+from latentstore.index import GATHER_FLOATS, Operating, Plan, blocks, plan_search, rank, scan
 from latentstore.space.indexing import IndexPart, open_index
 from latentstore.space.row_sets import RowSet, RowSets
-from latentstore.types import Explanation, Stopwatch
+from latentstore.types import Explanation, Stopwatch, ends_missing
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latentstore.storage import Snapshot
     from latentstore.types import Array
 
+PLANS_KEPT = 256
 GATHER = 16_384  # matching rows gathered at a time, where they are too many to be kept
 
 
@@ -34,6 +35,7 @@ class Searcher:
     def __init__(self, snapshot: Snapshot, previous: Searcher | None = None) -> None:
         self.snapshot = snapshot
         self._sets = RowSets(snapshot)
+        self._planned = lru_cache(PLANS_KEPT)(self._plan)
         # Known before it is opened here: a search after every append must not read the whole index every time.
         self._earlier: IndexPart | None = None if previous is None else previous.__dict__.get("part", previous._earlier)
 
@@ -69,30 +71,37 @@ class Searcher:
         Returns:
             Rows (m, k), −1 where fewer match; distances (m, k), NaN there; how it was answered.
         """
-        watch, snapshot = Stopwatch(), self.snapshot
+        watch = Stopwatch()
         chosen = None if where is None else self._sets.matching(where)
+        matching = None if chosen is None else len(chosen)
         watch.lap("filter")
-        live, part = len(snapshot), self.part
+        part = self.part
         watch.lap("open")
-        point = part.index.operating(recall, filtered=chosen is not None) if part else None
+        plan, point = self._planned(matching, recall)
+        live = len(self.snapshot)
+        explanation = Explanation(
+            plan.strategy, plan.reason, live, live if matching is None else matching, self.unindexed, watch
+        )
+        watch.lap("plan")
+        if plan.strategy == "index" and part and point:
+            rows, distances = self._by_index(queries, k, part, point, chosen, explanation)
+        else:
+            rows, distances = self._exactly(queries, k, chosen, explanation)
+        return rows, distances, explanation
+
+    def _plan(self, matching: int | None, recall: float | None) -> tuple[Plan, Operating | None]:
+        part, live = self.part, len(self.snapshot)
+        point = part.index.operating(recall, filtered=matching is not None) if part else None
         plan = plan_search(
             live=live,
-            matching=None if chosen is None else len(chosen),
+            matching=matching,
             indexed=live - self.unindexed,
-            dim=snapshot.dim,
+            dim=self.snapshot.dim,
             kind=part.index.kind if part else None,
             reachable=point is not None,
             recall=recall,
         )
-        explanation = Explanation(
-            plan.strategy, plan.reason, live, live if chosen is None else len(chosen), self.unindexed, watch.seconds
-        )
-        watch.lap("plan")
-        if plan.strategy == "index" and part and point:
-            rows, distances = self._by_index(queries, k, part, point, chosen, explanation, watch)
-        else:
-            rows, distances = self._exactly(queries, k, chosen, explanation, watch)
-        return rows, distances, explanation
+        return plan, point
 
     def _exactly(
         self,
@@ -100,20 +109,19 @@ class Searcher:
         k: int,
         chosen: RowSet | None,
         explanation: Explanation,
-        watch: Stopwatch,
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         metric = self.snapshot.metric
         if chosen is not None and 0 < len(chosen) * self.snapshot.dim <= GATHER_FLOATS:
             vectors = self._sets.gathered(chosen)
-            watch.lap("gather")
+            explanation.watch.lap("gather")
             found = scan([(vectors, chosen.rows)], queries, k, metric, unit=True)
         else:
             found = scan(self._blocks(0, chosen), queries, k, metric)
-        watch.lap("scan")
+        explanation.watch.lap("scan")
         explanation.compared += explanation.matching
         explanation.ranked += found.shape[1]
         ranked = rank(self.snapshot.gather, queries, found, k, metric) if len(self.snapshot) else _nothing(queries, k)
-        watch.lap("rank")
+        explanation.watch.lap("rank")
         return ranked
 
     def _by_index(
@@ -124,29 +132,27 @@ class Searcher:
         point: Operating,
         chosen: RowSet | None,
         explanation: Explanation,
-        watch: Stopwatch,
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         snapshot, index = self.snapshot, part.index
         mask = part.alive if chosen is None else chosen.mask(part)
         positions, effort = index.propose(queries, k, point, mask=mask)
         candidates = part.rows_at(positions)
-        watch.lap("index")
+        explanation.watch.lap("index")
         explanation.index, explanation.effort = index.factory, effort
-        lists = index.faiss_index.nlist if index.kind == "ivf" else 1
-        explanation.compared += round(len(index) * effort / lists) if index.kind == "ivf" else effort
+        explanation.compared += round(index.mean_list * effort) if index.kind == "ivf" else effort
         if self.unindexed:
             rest = scan(self._blocks(part.covers, chosen), queries, k, snapshot.metric)
             candidates = np.concatenate([candidates, rest], axis=1)
             explanation.compared += self.unindexed
-            watch.lap("scan")
+            explanation.watch.lap("scan")
         rows, distances = rank(snapshot.gather, queries, candidates, k, snapshot.metric)
         explanation.ranked += candidates.shape[1]
-        watch.lap("rank")
+        explanation.watch.lap("rank")
         # An index proposes what its lists hold; where that is fewer than k though more rows match, look at them all.
-        if rows.min(initial=0) < 0:
+        if ends_missing(rows):
             short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, explanation.matching))
             if len(short):
-                rows[short], distances[short] = self._exactly(queries[short], k, chosen, explanation, watch)
+                rows[short], distances[short] = self._exactly(queries[short], k, chosen, explanation)
         return rows, distances
 
     def _blocks(self, first: int, chosen: RowSet | None) -> Iterator[Block]:

@@ -127,13 +127,12 @@ class _Texts:
 
     def __init__(self, array: pa.LargeStringArray) -> None:
         _, offsets, content = array.buffers()
-        self._offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+        self._offsets = memoryview(offsets).cast("q")[array.offset :]
         self._content = memoryview(content)
 
     def __call__(self, positions: Int64[Array, " m"]) -> list[str]:
-        starts, ends = self._offsets[positions].tolist(), self._offsets[positions + 1].tolist()
-        content = self._content
-        return [str(content[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
+        offsets, content = self._offsets, self._content
+        return [str(content[offsets[at] : offsets[at + 1]], "utf-8") for at in positions.tolist()]
 
 
 class _Checked:
