@@ -8,6 +8,7 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 COMPARISONS: Mapping[str, str] = {
     "COMPARE_EQUAL": "=",
@@ -106,3 +107,8 @@ def duckdb_type(kind: pa.DataType) -> str | None:
 def quote(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: Path | str) -> str:
+    """A text or path as an SQL literal."""
+    return "'" + str(value).replace("'", "''") + "'"

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from latentstore.errors import FilterRefused, StorageError
 from latentstore.filters import session
-from latentstore.filters.allowed import quote
+from latentstore.filters.allowed import quote, text
 from latentstore.filters.parse import Predicate
+from latentstore.filters.resident import LEAST_ROWS, resident
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class SegmentFile:
             takes two thirds off the time of a simple filter.
         patch: A file of the same columns (but id and vector) whose rows stand in place of the segment's, or None.
         names: What a column is called in the files, where that is not its name.
+        rows: How many there are; columns of a large segment are kept in memory.
         defaults: JSON of the values of columns that the files lack: text, {"hex": …} for binary, lists of those.
     """
 
@@ -41,6 +43,7 @@ class SegmentFile:
     first_row: int
     gaps: bool = False
     patch: Path | str | None = None
+    rows: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,10 +65,12 @@ def select_rows(predicate: Predicate, files: Sequence[SegmentFile]) -> Int64[Arr
     if not files:
         return np.empty(0, dtype=np.int64)
     columns = dict(predicate.columns)
-    relation = " UNION ALL ".join(segment_relation(file, columns) for file in files)
-    query = f"SELECT row FROM ({relation}) WHERE {predicate.sql}"  # noqa: S608 - written from the allow-list
+    large = {str(file.path): _stored(file, columns) for file in files if file.rows >= LEAST_ROWS}
     try:
-        rows = session.reader().execute(query, list(predicate.parameters)).fetchnumpy()["row"]
+        with resident().tables({path: names for path, names in large.items() if names}) as tables:
+            relation = " UNION ALL ".join(segment_relation(f, columns, table=tables.get(str(f.path))) for f in files)
+            query = f"SELECT row FROM ({relation}) WHERE {predicate.sql}"  # noqa: S608 - written from the allow-list
+            rows = session.reader().execute(query, list(predicate.parameters)).fetchnumpy()["row"]
     except (duckdb.IOException, duckdb.InternalException) as error:
         raise StorageError(f"a segment cannot be read ({session.first_line(error)}); run verify") from error
     except duckdb.Error as error:
@@ -76,25 +81,38 @@ def select_rows(predicate: Predicate, files: Sequence[SegmentFile]) -> Int64[Arr
     return found if bool((found[1:] > found[:-1]).all()) else np.sort(found)
 
 
-def segment_relation(file: SegmentFile, columns: Mapping[str, str], *, position: bool = False) -> str:
+def _stored(file: SegmentFile, columns: Mapping[str, str]) -> frozenset[str]:
+    """What has to be read of the segment's file for these columns; nothing when it has none of them."""
+    names = frozenset(file.names.get(name, name) for name in columns) & _columns(str(file.path))
+    return names | {"row"} if names and file.gaps else names
+
+
+def segment_relation(
+    file: SegmentFile, columns: Mapping[str, str], *, position: bool = False, table: str | None = None
+) -> str:
     """A SELECT over one segment with its absolute `row` and columns of given DuckDB types.
 
     A column that it lacks is its default, or NULL. Metadata in a patch stands in place of the segment's. With
-    `position` it also has that name: which row of the segment's file, from 0.
+    `position` it also has that name: which row of the segment's file, from 0. `table` names a table that holds what is
+    needed of the file.
     """
     option = "" if file.gaps and not position else ", file_row_number = true"
-    source, row = f"read_parquet({_text(file.path)}{option})", "row" if file.gaps else "file_row_number"
+    source, row = f"read_parquet({text(file.path)}{option})", "row" if file.gaps else "file_row_number"
     place = ", file_row_number AS position" if position else ""
     own = f"SELECT {_selected(file, file.path, columns, row)}{place} FROM {source}"  # noqa: S608
+    if table is not None:
+        row = "row" if file.gaps else "rowid"
+        own = f"SELECT {_selected(file, file.path, columns, row)} FROM {table}"  # noqa: S608
     if file.patch is None:
         return own
-    patch = f"read_parquet({_text(file.patch)})"
+    patch = f"read_parquet({text(file.patch)})"
     kept = f"{own} WHERE {row} NOT IN (SELECT row FROM {patch})"  # noqa: S608
     beside = [name for name in ("id", "vector") if name in columns]
     if not beside and not position:
         return f"{kept} UNION ALL SELECT {_selected(file, file.patch, columns, 'row')} FROM {patch}"  # noqa: S608
     # The patch holds metadata only: id, vector and position come from the segment.
-    fixed = f"SELECT {', '.join([f'{row} AS row', *beside])}{place} FROM {source}"  # noqa: S608
+    number = "row" if file.gaps else "file_row_number"
+    fixed = f"SELECT {', '.join([f'{number} AS row', *beside])}{place} FROM {source}"  # noqa: S608
     listed = _selected(file, file.patch, columns, "row", beside) + (", position" if position else "")
     return f"{kept} UNION ALL SELECT {listed} FROM {patch} JOIN ({fixed}) USING (row)"  # noqa: S608
 
@@ -121,11 +139,6 @@ def _constant(told: Any) -> str:
     if isinstance(told, dict):
         return f"unhex('{bytes.fromhex(told['hex']).hex()}')"
     return f"decode(unhex('{told.encode().hex()}'))"
-
-
-def _text(path: Path | str) -> str:
-    """A path as an SQL literal."""
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 @lru_cache(maxsize=4096)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, TypeAlias
 
 import duckdb
@@ -22,19 +23,34 @@ def read_tree(text: str) -> Node:
     not (the parser drops an unused WINDOW clause, so the tree alone would not show it). What else a SELECT can have
     must be as in `SELECT 1 WHERE true`.
     """
-    plain = _select(text, 0)
-    _select(f"({text}\n)", 1)
+    bare, enclosed = _parsed(text, f"({text}\n)")
+    plain = _select(text, 0, bare)
+    _select(text, 1, enclosed)
     where: Node = plain["where_clause"]
-    if {**plain, "where_clause": None} != {**_select("true", 0), "where_clause": None}:
+    if {**plain, "where_clause": None} != _nothing_else():
         raise FilterRefused("where is more than a predicate; remove clauses such as GROUP BY, ORDER BY, LIMIT, UNION")
     return where
 
 
-def _select(text: str, shift: int) -> Node:
+@cache
+def _nothing_else() -> Node:
+    """What the tree of `SELECT 1 WHERE …` has besides the predicate."""
+    (answer,) = _parsed("true")
+    return {**_select("true", 0, answer), "where_clause": None}
+
+
+def _parsed(*texts: str) -> tuple[str, ...]:
+    """DuckDB's JSON of each predicate, in one call."""
+    calls = ", ".join(["json_serialize_sql(?)"] * len(texts))
     try:
-        (answer,) = session.parser().execute("SELECT json_serialize_sql(?)", [_PREFIX + text]).fetchone() or ("",)
+        found = session.parser().execute(f"SELECT {calls}", [_PREFIX + text for text in texts]).fetchone()
     except (duckdb.Error, UnicodeError) as error:
         raise FilterRefused(f"where does not parse: {session.first_line(error)}; write one SQL predicate") from error
+    return found or ("",) * len(texts)
+
+
+def _select(text: str, shift: int, answer: str) -> Node:
+    """The tree of a predicate; `shift` characters were put before it."""
     parsed = json.loads(answer)
     if parsed["error"]:
         message = str(parsed["error_message"])

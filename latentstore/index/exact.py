@@ -227,14 +227,14 @@ def _compare(
     compare(pointer(found), pointer(queries), pointer(vectors), pointer(places), d, m, places.shape[-1])
 
 
-def prepared(vectors: Float32[Array, "n d"], metric: Metric) -> Float32[Array, "n d"]:
-    """Vectors as an index of this metric wants them: contiguous, under cosine of length 1."""
-    return to_unit(vectors) if metric == "cosine" else np.ascontiguousarray(vectors)
+def prepared(vectors: Float32[Array, "n d"], metric: Metric, *, ours: bool = False) -> Float32[Array, "n d"]:
+    """Vectors as an index of this metric wants them: contiguous, under cosine of length 1; `ours` may be changed."""
+    return to_unit(vectors, vectors if ours else None) if metric == "cosine" else np.ascontiguousarray(vectors)
 
 
-def to_unit(vectors: Float32[Array, "n d"]) -> Float32[Array, "n d"]:
+def to_unit(vectors: Float32[Array, "n d"], out: Float32[Array, "n d"] | None = None) -> Float32[Array, "n d"]:
     """Scale checked, non-zero vectors to length 1, in float32."""
-    return np.asarray(vectors / np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None])
+    return np.asarray(np.divide(vectors, np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None], out=out))
 
 
 def distance_pairs(

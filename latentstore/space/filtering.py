@@ -20,6 +20,7 @@ def segment_files(snapshot: Snapshot) -> list[SegmentFile]:
             one.checked_path,
             one.first_row,
             gaps=one.record.count < one.record.span,
+            rows=one.record.count,
             patch=one.patch_path,
             names=one.record.names,
             defaults=one.record.defaults,

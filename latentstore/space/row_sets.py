@@ -79,7 +79,7 @@ class RowSets:
         """Vectors of a small set, under cosine of length 1; kept while there is room for them."""
         vectors = chosen.gathered
         if vectors is None:
-            vectors = chosen.gathered = prepared(self._snapshot.gather(chosen.rows), self._snapshot.metric)
+            vectors = chosen.gathered = prepared(self._snapshot.gather(chosen.rows), self._snapshot.metric, ours=True)
             with self._lock:
                 held = [one for one in self._known.values() if one.gathered is not None]
                 size = sum(len(one) for one in held) * self._snapshot.dim

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentstore.errors import FilterRefused, StorageError
-from latentstore.filters import SegmentFile, parse_where, select_rows
+from latentstore.filters import SegmentFile, parse_where, resident, select_rows
+from latentstore.filters.resident import LEAST_ROWS
 
 N = 3_000
 RNG = np.random.default_rng(7)
@@ -56,11 +57,11 @@ def table():
     return pa.table({"row": np.arange(N), "id": [f"train/{i}" for i in range(N)], "vector": vectors, **METADATA})
 
 
-@pytest.fixture(scope="module")
-def whole(table, tmp_path_factory):
+@pytest.fixture(scope="module", params=["read from the file", "kept in memory"])
+def whole(table, tmp_path_factory, request):
     path = tmp_path_factory.mktemp("whole") / "it's whole.parquet"
     pq.write_table(table, path, row_group_size=500)
-    return [SegmentFile(path, first_row=1000)]
+    return [SegmentFile(path, first_row=1000, rows=LEAST_ROWS if request.param == "kept in memory" else N)]
 
 
 ACCEPTED = '''
@@ -243,7 +244,8 @@ def test_against_pyarrow_nulls_included(text, mask, whole):
     np.testing.assert_array_equal(select_rows(parse_where(text, TYPES), whole), expected)
 
 
-def test_segments_of_different_ages(table, tmp_path):
+@pytest.mark.parametrize("count", [N, LEAST_ROWS])
+def test_segments_of_different_ages(table, tmp_path, count):
     """Three segments: one without `price`, one with gaps in its rows, one complete; order as given."""
     parts = [table.slice(0, 700).drop_columns(["price"]), table.slice(700, 900), table.slice(1600)]
     gapped = np.cumsum(RNG.integers(1, 4, size=900))
@@ -252,7 +254,7 @@ def test_segments_of_different_ages(table, tmp_path):
     files, absolute = [], []
     for i, (part, first) in enumerate(zip(parts, (10, 5_000, 100_000), strict=True)):
         pq.write_table(part, tmp_path / f"{i}.parquet", row_group_size=200)
-        files.append(SegmentFile(tmp_path / f"{i}.parquet", first, gaps=i == 1))
+        files.append(SegmentFile(tmp_path / f"{i}.parquet", first, gaps=i == 1, rows=count))
         absolute.append(part["row"].to_numpy() + first)
     rows = np.concatenate(absolute)
     price = np.array([np.nan if p is None else p for p in A["price"].to_pylist()])
@@ -426,3 +428,47 @@ def test_a_damaged_segment_is_a_storage_error(tmp_path):
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(StorageError, match=r"torn\.parquet.*run verify"):
         select_rows(parse_where("true", {}), [SegmentFile(tmp_path / "torn.parquet", 0)])
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A file of 50,000 rows, columns a to f."""
+    table = pa.table({"row": np.arange(50_000), **{name: RNG.random(50_000) for name in "abcdef"}})
+    pq.write_table(table, tmp_path / "large.parquet")
+    return SegmentFile(tmp_path / "large.parquet", 0, rows=50_000), table
+
+
+def test_columns_in_memory_are_bounded(large, monkeypatch):
+    file, table = large
+    monkeypatch.setattr(resident, "KEPT_BYTES", 2_000_000)  # four columns, with what DuckDB adds
+    kept, types = resident.resident(), dict.fromkeys("abcdef", pa.float64())
+    for name in "abcdefabc":
+        rows = select_rows(parse_where(f"{name} < 0.1", types), [file])
+        assert np.array_equal(rows, np.flatnonzero(table[name].to_numpy() < 0.1))
+        assert sum(one.size for one in kept._tables.values()) <= 2_000_000
+    assert len([key for key in kept._tables if key[0] == str(file.path)]) < 6
+    monkeypatch.setattr(resident, "KEPT_BYTES", 1000)
+    together = select_rows(parse_where("a < 0.1 and b > 0.9", types), [file])
+    assert np.array_equal(together, np.flatnonzero((table["a"].to_numpy() < 0.1) & (table["b"].to_numpy() > 0.9)))
+    assert (str(file.path), frozenset("ab")) in kept._too_large
+
+
+def test_columns_in_memory_serve_threads_while_others_are_evicted(large, monkeypatch):
+    file, table = large
+    monkeypatch.setattr(resident, "KEPT_BYTES", 1_000_000)
+    wrong = []
+
+    def work(seed):
+        names = np.random.default_rng(seed).choice([*"abcdef"], 60)
+        for number, name in enumerate(names):
+            below = 0.1 + number / 1000
+            rows = select_rows(parse_where(f"{name} < {below}", dict.fromkeys("abcdef", pa.float64())), [file])
+            if not np.array_equal(rows, np.flatnonzero(table[name].to_numpy() < below)):
+                wrong.append((name, below))
+
+    threads = [threading.Thread(target=work, args=[seed]) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
