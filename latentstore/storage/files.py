@@ -11,8 +11,9 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -24,6 +25,8 @@ from latentstore.types import Array
 TEMPORARY = ".tmp-"  # prefix of files being written that no one names yet
 _BLOCK = 1 << 22  # bytes per write() and per hash update of large buffers
 _THREADED = 1 << 20  # files smaller than this are hashed by the thread that writes them
+
+THREADS = 16  # that wait for the disk at once
 
 _REMEDIES = {
     errno.ENOSPC: "free space and try again",
@@ -301,6 +304,12 @@ def together(*actions: Callable[[], T]) -> list[T]:
     """Run actions at the same time, each in a thread; raises the first error after all have ended."""
     if len(actions) == 1:
         return [actions[0]()]
-    with ThreadPoolExecutor(len(actions)) as pool:
-        futures = [pool.submit(action) for action in actions]
+    futures = [_threads(os.getpid()).submit(action) for action in actions]
+    wait(futures)
     return [future.result() for future in futures]
+
+
+@lru_cache(maxsize=1)
+def _threads(_process: int) -> ThreadPoolExecutor:
+    """Threads that stay, since a new one costs as much as an fsync; a forked child has none of its parent's."""
+    return ThreadPoolExecutor(THREADS, "storage")

@@ -192,8 +192,12 @@ def _compressible(vectors: Float32[Array, "n d"]) -> bool:
 
 def _repeating(column: pa.ChunkedArray) -> bool:
     """Whether values repeat, by a sample."""
-    sample = column.slice(0, SAMPLE_ROWS).drop_null().to_pylist()
-    return 2 * len(set(map(str, sample))) <= len(sample)
+    import pyarrow.compute as pc  # here: a quarter of the time a reader takes to start
+
+    if pa.types.is_nested(column.type):
+        return True
+    sample = column.slice(0, SAMPLE_ROWS)
+    return 2 * int(pc.count_distinct(sample).as_py()) <= len(sample)
 
 
 def _within(kind: pa.DataType) -> str:
