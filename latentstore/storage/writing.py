@@ -96,7 +96,7 @@ class SegmentWriter:
     def _open_parquet(self, vectors: Float32[Array, "n d"], table: pa.Table) -> pq.ParquetWriter:
         """Begin the Parquet file, now that it is known what its first rows are like."""
         flat = {one.name: one.name + _within(one.type) for one in self._schema if one.name != "vector"}
-        codec, encoding = ("lz4", "BYTE_STREAM_SPLIT") if _compressible(vectors) else ("none", "PLAIN")
+        codec, encoding = _codec(vectors)
         return pq.ParquetWriter(
             self._sinks["parquet"],
             self._schema,
@@ -179,15 +179,18 @@ class SegmentWriter:
         self.abandon()
 
 
-def _compressible(vectors: Float32[Array, "n d"]) -> bool:
-    """Whether compressing vectors saves a quarter of their bytes, by a sample.
+def _codec(vectors: Float32[Array, "n d"]) -> tuple[str, str]:
+    """Compression and encoding of vectors, by a sample: the smallest, if it saves a quarter of their bytes.
 
-    Pixels do (zstd would make a fifth less of them than lz4, for half as much time again); latents do not: they would
-    save a twelfth of a segment, Parquet and raw file, for three times the time.
+    Pixels are compressed (zstd would make a fifth less of them than lz4, for half as much time again); latents are
+    not: they would save a twelfth of a segment, Parquet and raw file, for three times the time.
     """
     sample = np.ascontiguousarray(vectors[:: max(1, len(vectors) // SAMPLE_ROWS)][:SAMPLE_ROWS], dtype="<f4")
     split = np.ascontiguousarray(sample.reshape(-1, 1).view(np.uint8).T)  # as BYTE_STREAM_SPLIT has it
-    return len(pa.Codec("lz4_raw").compress(split)) < WORTHWHILE * split.nbytes
+    codec = pa.Codec("lz4_raw")
+    sizes = {"PLAIN": len(codec.compress(sample)), "BYTE_STREAM_SPLIT": len(codec.compress(split))}
+    encoding = min(sizes, key=sizes.__getitem__)
+    return ("lz4", encoding) if sizes[encoding] < WORTHWHILE * sample.nbytes else ("none", "PLAIN")
 
 
 def _repeating(column: pa.ChunkedArray) -> bool:
