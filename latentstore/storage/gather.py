@@ -84,7 +84,7 @@ class Gather:
         numbers, positions = self.place(np.where(rows < 0, self._first_rows[0], rows).ravel())
         numbers, positions = numbers.reshape(rows.shape), positions.reshape(rows.shape)
         numbers[rows < 0] = -1
-        for number in np.unique(numbers[rows >= 0]):
+        for number in _present(numbers[rows >= 0]):
             chosen = numbers == number
             yield self._segments[number].vectors_for(positions[chosen]), np.where(chosen, positions, -1)
 
@@ -98,12 +98,12 @@ class Gather:
                 gathered[:] = texts[0](rows - self._first_row)
                 return gathered
             numbers, positions = self.place(rows)
-            for number in np.unique(numbers).tolist():
+            for number in _present(numbers):
                 chosen = numbers == number
                 gathered[chosen] = texts[number](positions[chosen])
             return gathered
         numbers, positions = self.place(rows)
-        for number in np.unique(numbers):
+        for number in _present(numbers):
             chosen = numbers == number
             gathered[chosen] = self._segments[number].ids.take(arrow.numbers(positions[chosen])).to_pylist()
         return gathered
@@ -116,10 +116,16 @@ class Gather:
             numbers = self._first_rows.searchsorted(rows, side="right") - 1
         positions = rows - self._first_rows[numbers]
         if not self._gapless:
-            for number in np.unique(numbers[self._gaps[numbers]]):
+            for number in _present(numbers[self._gaps[numbers]]):
                 chosen = numbers == number
                 positions[chosen] = self._segments[number].relative_rows.searchsorted(positions[chosen])
         return numbers, positions
+
+
+def _present(numbers: Int64[Array, " m"]) -> list[int]:
+    """Which of 0, 1, 2, … occur. NumPy's `unique` would sort, and load a module that takes longer than a search."""
+    found: list[int] = np.flatnonzero(np.bincount(numbers)).tolist()
+    return found
 
 
 class _Texts:
@@ -167,7 +173,7 @@ class _Checked:
             first, last = first + shift, last + shift
         if self._width <= BLOCK and self._good[first].all() and self._good[last].all():
             return
-        for number in [0] if numbers is None else np.unique(numbers).tolist():
+        for number in [0] if numbers is None else _present(numbers):
             self._segments[number].vectors_for(positions if numbers is None else positions[numbers == number])
         self._good[first] = self._good[last] = True
         self._whole = bool(self._good.all())

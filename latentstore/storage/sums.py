@@ -147,8 +147,9 @@ class Blocks:
         if self.good[first].all() and self.good[last].all() and width <= BLOCK:
             return
         steps = np.arange(width // BLOCK + 2)
-        touched = np.unique(np.minimum(first[:, None] + steps, last[:, None]))
-        self._compare(touched[~self.good[touched]])
+        touched = np.zeros(len(self.good), np.bool_)
+        touched[np.minimum(first[:, None] + steps, last[:, None])] = True
+        self._compare(np.flatnonzero(touched & ~self.good))
 
     def _compare(self, blocks: Int64[Array, " k"]) -> None:
         for block in blocks.tolist():
