@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_K = 10_000  # neighbours of one query
 MAX_HITS = 20_000_000  # of one call, which is at most 2048 queries
 
-_HIT = pa.struct({"id": pa.string(), "distance": pa.float32(), "similarity": pa.float32()})
+HIT = pa.struct({"id": pa.string(), "distance": pa.float32(), "similarity": pa.float32()})
 _HITS = "STRUCT(id VARCHAR, distance FLOAT, similarity FLOAT)[]"
 # A vector comes as a list of floats, everything else as text; `typeof` is known before the query runs.
 _MACRO = """
@@ -96,14 +96,14 @@ class Functions:
             raise UnknownSpace(f"no space {name!r}; {suggest(name, self.known)}")
         return self._spaces[name]
 
-    def hits(self, name: str, query: str | list[float], k: int) -> Int64[Array, " k"]:
-        """Rows of the neighbours of one query, which the next call with the same arguments answers with."""
+    def hits(self, name: str, query: str | list[float], k: int) -> tuple[Int64[Array, " k"], pa.Table]:
+        """The neighbours of one query: their rows, and what `neighbours` answers."""
         space = self.space(name)
         vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float32)
         vectors = check_vectors(vector, space.dim, space.metric, what="query vectors").reshape(-1, space.dim)
         rows, distances, _ = space.searcher.search(vectors, k)
-        self._found = _Found(name, vectors, k, rows, distances)
-        return rows[rows >= 0]
+        found = rows >= 0
+        return rows[found], pa.Table.from_struct_array(_hits(space, rows[found], distances[found]))
 
     def forget(self) -> None:
         """Let go of the last hits, and of the last failure."""
@@ -177,7 +177,7 @@ class Functions:
             first[mine] = total + np.cumsum(length[mine]) - length[mine]
             total += int(found.sum())
             parts.append(_hits(space, rows[found], distances[found]))
-        return _listed(pa.concat_arrays([pa.array([], _HIT), *parts]), first, length)
+        return _listed(pa.concat_arrays([pa.array([], HIT), *parts]), first, length)
 
 
 def _listed(hits: pa.StructArray, first: Int64[Array, " n"], length: Int64[Array, " n"]) -> pa.ListArray:
@@ -192,7 +192,7 @@ def _hits(space: EmbeddingSpace, rows: Int64[Array, " m"], distances: Float32[Ar
     distance = nothing if space.metric == "ip" else given
     similarity = {"l2": lambda: nothing, "ip": lambda: given, "cosine": lambda: pa.array(1 - distances, pa.float32())}
     return pa.StructArray.from_arrays(
-        [ids_of(space.snapshot, rows), distance, similarity[space.metric]()], fields=list(_HIT)
+        [ids_of(space.snapshot, rows), distance, similarity[space.metric]()], fields=list(HIT)
     )
 
 

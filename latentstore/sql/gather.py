@@ -34,7 +34,7 @@ class RowGroups:
     def __init__(self, most: int) -> None:
         self._most = most
         self._size = 0
-        self._kept: OrderedDict[tuple[str, int, str], pa.ChunkedArray] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, str], pa.Array] = OrderedDict()
         self._lock = Lock()
         self._file = lru_cache(64)(_open)
 
@@ -54,15 +54,14 @@ class RowGroups:
                 inside = pa.array(positions[chosen] - starts[group])
                 for name in names:
                     kind = snapshot.column_types[name]
-                    if name in file.schema_arrow.names:
-                        part = pc.cast(self._column(segment, group, name).take(inside), kind).combine_chunks()
-                    else:
-                        part = pa.nulls(len(chosen), kind)
-                    found[name].extend(part.chunks if isinstance(part, pa.ChunkedArray) else [part])
+                    known = name in file.schema_arrow.names
+                    column = self._column(segment, group, name) if known else pa.nulls(len(chosen), kind)
+                    part = column.take(inside) if known else column
+                    found[name].append(part if part.type == kind else pc.cast(part, kind))
         back = pa.array(np.argsort(np.concatenate([np.empty(0, np.int64), *order]), kind="stable"))
         return {name: pa.chunked_array(parts, snapshot.column_types[name]).take(back) for name, parts in found.items()}
 
-    def _column(self, segment: Segment, group: int, name: str) -> pa.ChunkedArray:
+    def _column(self, segment: Segment, group: int, name: str) -> pa.Array:
         key = (str(segment.path), group, name)
         with self._lock:
             if key in self._kept:
@@ -70,7 +69,7 @@ class RowGroups:
                 return self._kept[key]
             file, _ = self._file(segment.checked_path)
             try:
-                column = file.read_row_group(group, columns=[name], use_threads=False)[name]
+                column = pa.concat_arrays(file.read_row_group(group, columns=[name], use_threads=False)[name].chunks)
             except (OSError, pa.ArrowException) as error:
                 raise StorageError(f"a segment cannot be read: {segment.path}: {error}; run verify") from error
             self._kept[key] = column

@@ -3,15 +3,16 @@
     SELECT n.distance, f.label FROM neighbours('fashion', $q, 10) n JOIN fashion f USING (id)
 
 DuckDB would read the ids of all rows to find ten. Where every use of `fashion` in the query is such a join, the rows of
-the hits are all it can meet; so the search is done first, the view is covered for this query by a table of those rows,
-and the function answers with the hits that are known. Anything else is left to DuckDB.
+the hits are all it can meet; so the search is done first, and the query runs where there are no other rows
+(`HitsOnly`). Anything else is left to DuckDB.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from latentstore.filters import session
@@ -19,6 +20,7 @@ from latentstore.filters import session
 MAX_K = 1000  # more rows than that are better found by a scan
 
 Node = dict[str, Any]
+_Given = tuple[str | None, Any]  # the name of a parameter, or None and a constant
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,35 @@ def near_join(query: str, parameters: Mapping[str, Any]) -> NearJoin | None:
     The query must be one plain SELECT from `neighbours` with constant arguments, inner-joined (or joined from the left)
     with its space on `id`, and use the space nowhere else.
     """
+    shape = _shape(query)
+    if shape is None:
+        return None
+    space, asked, k = (value if name is None else parameters.get(name) for name, value in shape.arguments)
+    if not isinstance(space, str) or space != shape.table:
+        return None
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
+        return None
+    numbers = isinstance(asked, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in asked)
+    return NearJoin(space, asked, k, shape.columns) if isinstance(asked, str) or (numbers and asked) else None
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A query that is such a join if its arguments are what they should be.
+
+    Attributes:
+        arguments: Of `neighbours`: space, query, k.
+        table: The space that is joined, in lower case.
+        columns: As `NearJoin`.
+    """
+
+    arguments: tuple[_Given, _Given, _Given]
+    table: str
+    columns: frozenset[str] | None
+
+
+@lru_cache(maxsize=256)
+def _shape(query: str) -> _Shape | None:
     (tree,) = session.parser().execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
     parsed = json.loads(tree)
     if parsed["error"] or len(parsed["statements"]) != 1:
@@ -58,13 +89,15 @@ def near_join(query: str, parameters: Mapping[str, Any]) -> NearJoin | None:
     if join["join_type"] != "INNER" and not (join["join_type"] == "LEFT" and join["left"]["type"] == "TABLE_FUNCTION"):
         return None
     hits, table = sides["TABLE_FUNCTION"], sides["BASE_TABLE"]
-    asked = _call(hits["function"], parameters)
-    if asked is None or asked.space != table["table_name"].lower() or table["schema_name"] or table["catalog_name"]:
+    arguments = _arguments(hits["function"])
+    if arguments is None or table["schema_name"] or table["catalog_name"]:
         return None
     if hits["column_name_alias"] or table["column_name_alias"] or not _on_id(join, _name(hits), _name(table)):
         return None
     used = [node for node in _nodes(select) if node.get("type") in ("BASE_TABLE", "SHOW_REF", "TABLE_FUNCTION")]
-    return replace(asked, columns=_columns(select, {_name(hits), _name(table)})) if len(used) == 2 else None
+    if len(used) != 2:
+        return None
+    return _Shape(arguments, table["table_name"].lower(), _columns(select, {_name(hits), _name(table)}))
 
 
 def _columns(select: Node, sides: set[str]) -> frozenset[str] | None:
@@ -96,28 +129,26 @@ def _on_id(join: Node, hits: str, table: str) -> bool:
     return sorted(".".join(names).lower() for names in sides) == sorted([f"{hits}.id", f"{table}.id"])
 
 
-def _call(function: Node, parameters: Mapping[str, Any]) -> NearJoin | None:
+def _arguments(function: Node) -> tuple[_Given, _Given, _Given] | None:
     """The arguments of a call of `neighbours`, if all of them are known before the query runs."""
     given = function["arguments"]
     if function["function_name"] != "neighbours" or function["schema"] or len(given) != 3:
         return None
     if any(one["name"] for one in given):
         return None
-    space, query, k = (_constant(one["expression"], parameters) for one in given)
-    if not isinstance(space, str) or isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
-        return None
-    numbers = isinstance(query, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in query)
-    return NearJoin(space, query, k) if isinstance(query, str) or (numbers and query) else None
+    space, query, k = (_given(one["expression"]) for one in given)
+    return (space, query, k) if space and query and k else None
 
 
-def _constant(node: Node, parameters: Mapping[str, Any]) -> Any:
-    """The value of text, a whole number or a parameter; None for everything else."""
+def _given(node: Node) -> _Given | None:
+    """A parameter, or the value of text or a whole number; None for everything else."""
     if node["class"] == "PARAMETER":
-        return parameters.get(node["identifier"])
+        return node["identifier"], None
     if node["class"] != "CONSTANT":
         return None
     literal = node["literal"]
-    return {"STRING": str, "INTEGER": int}.get(literal["kind"], lambda _: None)(literal["text"])
+    read = {"STRING": str, "INTEGER": int}.get(literal["kind"])
+    return None if read is None else (None, read(literal["text"]))
 
 
 def _nodes(tree: Any) -> Iterator[Node]:

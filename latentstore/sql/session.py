@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,20 +11,23 @@ import duckdb
 import pyarrow as pa
 
 from latentstore.errors import LatentStoreError, QueryRefused, StorageError, suggest
-from latentstore.sql.functions import Functions, ids_of
+from latentstore.sql.connection import connect, lock
+from latentstore.sql.functions import Functions
+from latentstore.sql.hits import HitsOnly
 from latentstore.sql.near import NearJoin, near_join
 from latentstore.sql.statement import message
-from latentstore.sql.views import cover, create_views, uncover, vectors_of
+from latentstore.sql.views import create_views, vectors_of
 
 if TYPE_CHECKING:
+    from jaxtyping import Int64
+
     from latentstore.space import EmbeddingSpace
     from latentstore.sql.gather import RowGroups
     from latentstore.sql.limits import Limits
+    from latentstore.types import Array
 
 BATCH_ROWS = 65_536
 _OUT_OF_MEMORY = re.compile(r"^Out of Memory Error|bad_alloc|\bMemoryError|[Ff]ailed to allocate|malloc of size")
-
-_Config = dict[str, str | bool | int | float | list[str]]
 
 
 class Session:
@@ -56,14 +58,15 @@ class Session:
         self._types: dict[str, dict[str, str]] = {}
         # DuckDB does not look for signals while a query runs, so the calling thread has to stay in Python.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sql")
-        self._connection = _connect(limits.memory)
+        self._connection = self._running = connect(limits.memory)
+        self._hits_only: HitsOnly | None = None
         try:
             for name, space in spaces.items():
                 self._types[name] = create_views(self._connection, name, space, beside, self._functions)
             self._functions.create(self._connection)
             segments = [segment for space in spaces.values() for segment in space.snapshot.segments]
             files = [path for one in segments for path in (one.checked_path, one.patch_path) if path is not None]
-            _lock(self._connection, list(map(str, files)))
+            lock(self._connection, map(str, files))
         except BaseException:
             self.close()
             raise
@@ -72,6 +75,8 @@ class Session:
         """Let go of everything; waits for a query that could not be interrupted."""
         self._thread.shutdown()
         self._connection.close()
+        if self._hits_only is not None:
+            self._hits_only.close()
 
     def run(self, statement: duckdb.Statement, parameters: Mapping[str, Any], known: Iterable[str]) -> pa.Table:
         """Answer one SELECT.
@@ -108,35 +113,38 @@ class Session:
 
     def _stop(self) -> None:
         self.usable = False
-        self._connection.interrupt()
+        self._running.interrupt()
 
     def _answer(self, statement: duckdb.Statement, parameters: dict[str, Any], near: NearJoin | None) -> pa.Table:
         if near is None or near.space not in self._spaces:
-            return self._read(statement, parameters)
-        cover(self._connection, near.space, self._near_rows(near), self._types[near.space])
-        try:
-            return self._read(statement, parameters)
-        finally:
-            uncover(self._connection, near.space)
+            return self._read(self._connection, statement, parameters)
+        if self._hits_only is None:
+            self._hits_only = HitsOnly(self._functions, self._limits.memory)
+        rows, hits = self._functions.hits(near.space, near.query, near.k)
+        beside = self._beside(near, rows, hits["id"])
+        with self._hits_only.showing(near.space, hits, beside, self._types[near.space]) as connection:
+            return self._read(connection, statement, parameters)
 
-    def _near_rows(self, near: NearJoin) -> pa.Table:
+    def _beside(self, near: NearJoin, rows: Int64[Array, " m"], ids: pa.Array) -> pa.Table:
         """The rows of the hits, as the space's view would show them."""
         snapshot = self._spaces[near.space].snapshot
-        rows = self._functions.hits(near.space, near.query, near.k)
         names = [name for name in snapshot.column_types if near.columns is None or name.lower() in near.columns]
         # Decoded row groups know nothing of what changed beside the files.
         plain = not any(s.record.patch or s.record.names or s.record.defaults for s in snapshot.segments)
         taken = self._groups.take(snapshot, rows, names) if plain else snapshot.columns(rows, names)
-        columns = {"id": ids_of(snapshot, rows), **{name: taken[name] for name in names}}
+        columns = {"id": ids, **{name: taken[name] for name in names}}
         if near.columns is None or "vector" in near.columns:
             columns["vector"] = vectors_of(snapshot, rows)
         return pa.table(columns)
 
-    def _read(self, statement: duckdb.Statement, parameters: dict[str, Any]) -> pa.Table:
+    def _read(
+        self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
+    ) -> pa.Table:
         """The result, read batch by batch so that it is never larger than it may be."""
-        self._connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
+        self._running = connection
+        connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
         try:
-            reader = self._connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
+            reader = connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
             batches, size = [], 0
             for batch in reader:
                 size += batch.nbytes
@@ -146,7 +154,7 @@ class Session:
             return pa.Table.from_batches(batches, reader.schema)
         finally:
             reader = None
-            self._connection.execute("ROLLBACK").fetchall()
+            connection.execute("ROLLBACK").fetchall()
 
     def _refusal(self, error: Exception, known: Iterable[str]) -> LatentStoreError:
         """Our error for one of DuckDB's, which a reader of batches passes on as text."""
@@ -166,35 +174,3 @@ class Session:
         if unknown:
             return QueryRefused(f"no space or table {unknown[1]!r}; {suggest(unknown[1], known)}")
         return QueryRefused(f"the query fails: {text}")
-
-
-def threads() -> int:
-    """How many threads a query runs on."""
-    return min(4, os.cpu_count() or 1)
-
-
-def _connect(memory: int) -> duckdb.DuckDBPyConnection:
-    config: _Config = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "allow_community_extensions": False,
-        "python_enable_replacements": False,  # FROM name must not find Python variables
-        "memory_limit": f"{memory}B",
-        "threads": threads(),
-    }
-    connection = duckdb.connect(config=config)
-    for setting in (
-        "TimeZone = 'UTC'",
-        "enable_progress_bar = false",  # it would be written into the answer on standard output
-        "parquet_metadata_cache = true",  # segments never change
-        "temp_directory = ''",  # nothing is spilled to disk
-    ):
-        connection.execute(f"SET {setting}")
-    return connection
-
-
-def _lock(connection: duckdb.DuckDBPyConnection, files: Iterable[str]) -> None:
-    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    connection.execute(f"SET allowed_paths = [{listed}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")

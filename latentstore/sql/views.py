@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,19 +58,6 @@ def create_views(
     for table in beside:
         _create_table(connection, f"{schema}.{table}", BESIDE[table](space))
     return columns | {"vector": f"FLOAT[{snapshot.dim}]"}
-
-
-def cover(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, types: Mapping[str, str]) -> None:
-    """Hide a space's view behind some of its rows, until `uncover`."""
-    connection.register("near_rows", rows)
-    listed = ", ".join(f"CAST({quote(column)} AS {types[column]}) AS {quote(column)}" for column in rows.column_names)
-    connection.execute(f"CREATE TEMP VIEW {quote(name)} AS SELECT {listed} FROM near_rows").fetchall()
-
-
-def uncover(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Show the view again."""
-    connection.execute(f"DROP VIEW temp.{quote(name)}").fetchall()
-    connection.unregister("near_rows")
 
 
 def _stored_vectors(snapshot: Snapshot, numbers: pa.Array, positions: pa.Array) -> pa.Array:

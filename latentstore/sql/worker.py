@@ -26,9 +26,9 @@ from latentstore.errors import LatentStoreError, NotSupported
 from latentstore.index import blocks, scan
 from latentstore.space import EmbeddingSpace
 from latentstore.sql import confine, wire
+from latentstore.sql.connection import default_threads
 from latentstore.sql.engine import Engine
 from latentstore.sql.limits import Limits
-from latentstore.sql.session import threads
 from latentstore.storage import StoreFiles
 
 WATCH = 5.0  # seconds between looks at whether the parent is there
@@ -78,7 +78,7 @@ def _answer(link: socket.socket, engine: Engine, budget: confine.Budget, request
     head: dict[str, Any] = {}
 
     def ready() -> None:
-        budget.start(seconds=limits.seconds + GRACE, memory=limits.memory + limits.result, threads=threads())
+        budget.start(seconds=limits.seconds + GRACE, memory=limits.memory + limits.result, threads=default_threads())
         wire.send(link, {"running": True})
 
     try:
