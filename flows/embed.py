@@ -16,7 +16,7 @@ from flows.config import Config, as_config, digest
 from flows.difference import HASH, VARIANCE, Difference, compare
 from flows.outcome import Outcome
 from flows.running import run_name, step
-from flows.shards import Coded, encode_shards
+from flows.shards import Coded, Threads, encode_shards, one_thread
 from flows.train import needed_encoder
 from flows.workspace import Workspace, opened
 from latentstore.errors import ShapeMismatch, SpaceMismatch
@@ -129,6 +129,7 @@ class _Staging:
             code,
             lambda shard, coded: self._stage(shard, coded, next(numbers)),
             lambda done: self._work.report("embed", min((before + done) / len(positions), 0.999)),
+            _threads(self._fingerprint),
         )
         return before
 
@@ -185,6 +186,14 @@ def _coder(work: Workspace, fingerprint: str | None) -> Callable[[Array], Coded]
     if _has_posterior(encoder.spec["kind"]):
         return lambda items: Coded(*encoder.posterior(items))
     return lambda items: Coded(encoder.encode(items))
+
+
+def _threads(fingerprint: str | None) -> Threads:
+    if fingerprint is None:
+        return one_thread
+    from latentstore.encoders import one_thread_each
+
+    return one_thread_each
 
 
 def _has_posterior(kind: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
 
     from latentstore.datasets import Dataset
+
+Threads = Callable[[], AbstractContextManager[tuple[ThreadPoolExecutor, int]]]  # and how many they are
 
 PIECE_ITEMS = 2048  # read and encoded at a time, at most: a batch of the encoder …
 PIECE_BYTES = 1 << 25  # … but small beside the memory
@@ -42,6 +44,7 @@ def encode_shards(
     encode: Callable[[Array], Coded],
     write: Callable[[Int64[Array, " m"], Coded], None],
     progress: Callable[[int], None],
+    threads: Threads,
 ) -> None:
     """Encode shards one after the other.
 
@@ -54,6 +57,7 @@ def encode_shards(
         encode: Items to latents; called in several threads.
         write: Makes one finished shard durable; called in a thread, one call at a time, in order.
         progress: Called with the number of items encoded so far.
+        threads: That read and encode: `latentstore.encoders.one_thread_each`, or `one_thread`.
     """
     pieces = _pieces(shards, _piece_items(dataset.item_shape))
 
@@ -62,7 +66,7 @@ def encode_shards(
 
     done, parts = 0, list[Coded]()
     writing: Future[None] | None = None
-    with _cores() as (pool, cores), ThreadPoolExecutor(1, "write-behind") as writer:
+    with threads() as (pool, cores), ThreadPoolExecutor(1, "write-behind") as writer:
         begun = deque[tuple[int, int, Future[Coded]]]()
         while True:
             for number, positions in islice(pieces, 2 * cores - len(begun)):
@@ -83,19 +87,10 @@ def encode_shards(
 
 
 @contextmanager
-def _cores() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """A thread per core, each of which computes alone.
-
-    The threads of one matrix product wait for each other after each, and so for the core that the writer is using.
-    """
-    import torch
-
-    cores = torch.get_num_threads()
-    with ThreadPoolExecutor(cores, "encode", lambda: torch.set_num_threads(1)) as pool:
-        try:
-            yield pool, cores
-        finally:
-            torch.set_num_threads(cores)  # which threads begin with that start from now on
+def one_thread() -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """A thread that reads ahead, which is all that ready vectors need; torch would take seconds to import."""
+    with ThreadPoolExecutor(1, "read-ahead") as pool:
+        yield pool, 1
 
 
 def _piece_items(item_shape: tuple[int, ...]) -> int:

@@ -6,6 +6,7 @@ A later kind is one file with a `@register`ed `Model` and a line here.
 from latentstore.encoders.autoencoder import Autoencoder
 from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
+from latentstore.encoders.cores import one_thread_each
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.training import TrainingRecord, train, training_options
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingRecord",
     "load_encoder",
+    "one_thread_each",
     "read_card",
     "register",
     "save_encoder",

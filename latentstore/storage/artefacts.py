@@ -13,6 +13,7 @@ from latentstore.errors import ChecksumMismatch, CommitConflict, InputError, Sto
 from latentstore.storage import files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
+from latentstore.storage.sink import Sink
 from latentstore.storage.writing import Scratch
 
 
@@ -38,7 +39,7 @@ def write(layout: SpaceLayout, kind: ArtefactKind, suffix: str, content: Any) ->
     """Write a buffer as a new file, durable with its folder."""
     with Scratch(layout) as scratch:
         path = scratch.new(kind, suffix)
-        with files.storing(path), files.Sink(path) as sink:
+        with files.storing(path), Sink(path) as sink:
             sink.write(content)
             sink.sync()
             size, sha256 = sink.finish()

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from latentstore.errors import ChecksumMismatch, StorageError
 from latentstore.storage import files
-from latentstore.storage.files import Sink
 from latentstore.storage.manifest import FileRecord
+from latentstore.storage.sink import Sink
 
 BLOCK = 1 << 22  # bytes read at a time
 

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 
 from latentstore.errors import ChecksumMismatch, LatentStoreError, ManifestInvalid
 from latentstore.storage import arrow, files, staging
-from latentstore.storage.files import Sink
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import FORMAT, IMPORT, SpaceLayout, StoreLayout
 from latentstore.storage.log import Log, read_number
 from latentstore.storage.manifest import FileRecord, Manifest, SegmentRecord, check_format, parse_json
+from latentstore.storage.sink import Sink
 from latentstore.storage.sums import sums_of
 from latentstore.storage.verify import Problem
 from latentstore.storage.verify import run as verify

@@ -28,10 +28,10 @@ from latentstore.errors import (
 from latentstore.storage import files
 from latentstore.storage.archive import FORMAT, Archived
 from latentstore.storage.copying import BLOCK
-from latentstore.storage.files import Sink
 from latentstore.storage.layout import FOLDERS, SpaceLayout, StoreLayout
 from latentstore.storage.log import Log
 from latentstore.storage.manifest import FileRecord, check_format, parse_json
+from latentstore.storage.sink import Sink
 
 _LIST = re.compile(r"latentstore-([0-9a-f]{64})\.json")
 _MAX_LIST = 1 << 30  # bytes of the list: some five million files

@@ -15,10 +15,10 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from latentstore.storage import arrow, files
-from latentstore.storage.files import Sink
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
+from latentstore.storage.sink import Sink
 from latentstore.storage.sums import SUMMED
 from latentstore.types import Array
 

@@ -245,9 +245,9 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
 
 
 READ_ONLY = """
-import mmap, os, sys  # mmap: as numpy.ma below
+import mmap, os, sys  # mmap: as those below
 import numpy as np
-import numpy.ma  # np.unique loads it late, when this user may not read the environment's folder any more
+import numpy.ma, pyarrow.compute  # loaded late, when this user may not read the environment's folder any more
 from latentstore.errors import StorageError
 from latentstore.storage import SpaceFiles
 os.setgid(65534)
