@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -46,16 +47,16 @@ class Difference:
 
 
 def compare(
-    snapshot: Snapshot, ids: Array, columns: pa.Table, latents: tuple[str | None, int], *, extra: bool
+    snapshot: Snapshot, ids: Array, metadata: Callable[[], pa.Table], latents: tuple[str | None, int], *, extra: bool
 ) -> Difference:
     """Compare the rows of a space with the items of a dataset.
 
     Args:
         snapshot: The space as it is.
         ids: Item ids, dtype object, (n,).
-        columns: Their metadata and `content_hash`, n rows.
+        metadata: Gives their metadata and `content_hash`, n rows; not asked where every item has to be encoded.
         latents: Fingerprint of the encoder that should have made them, None for ready vectors; and their width.
-        extra: Whether rows have a `variance` column beside `columns`.
+        extra: Whether rows have a `variance` column beside the metadata.
 
     Returns:
         The least work that makes them equal.
@@ -64,7 +65,7 @@ def compare(
     others = (snapshot.encoder, snapshot.dim) != latents
     if others or HASH not in snapshot.column_types:
         return Difference(everything, nothing, nothing, (), replace_all=others or len(snapshot) > 0)
-    rows = snapshot.find(list(ids))
+    columns, rows = metadata(), snapshot.find(list(ids))
     known = np.flatnonzero(rows >= 0)
     hashes = snapshot.columns(rows[known], [HASH])[HASH]
     same = known[_equal(hashes, columns[HASH].take(pa.array(known)))]

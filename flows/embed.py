@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,18 +64,17 @@ def embed_items(work: Workspace) -> Embedded:
     fingerprint = needed_encoder(work)
     space = _create(work, fingerprint) if work.space is None else work.space  # an empty space is falsy
     _check_ours(space, work)
-    snapshot, columns = space.snapshot, _columns(work)
-    stored = work.config.encoder
+    snapshot, stored = space.snapshot, work.config.encoder
     with_variance = stored is not None and _has_posterior(stored.kind)
-    difference = compare(snapshot, work.dataset.ids, columns, (fingerprint, _dim(work)), extra=with_variance)
-    if difference.empty:
-        _clear_staging(space, keep=None)
-        return Embedded(f"all {len(snapshot)} items are embedded", False, space.version, 0, 0, 0, 0)
-    key = _key(work, difference, columns, fingerprint)
-    _clear_staging(space, keep=key)
-    staging = _Staging(space, work, columns, fingerprint, key, difference.replace_all)
-    resumed = staging.encode(difference.encode)
-    update = staging.carry(snapshot, difference, with_variance)
+    with ThreadPoolExecutor(1, "hashes") as beside:  # a new space needs every item, whatever its hash turns out to be
+        columns = beside.submit(_columns, work)
+        difference = compare(snapshot, work.dataset.ids, columns.result, (fingerprint, _dim(work)), extra=with_variance)
+        if difference.empty:
+            _clear_staging(space, keep=None)
+            return Embedded(f"all {len(snapshot)} items are embedded", False, space.version, 0, 0, 0, 0)
+        staging = _Staging(space, work, columns, fingerprint, difference)
+        resumed = staging.encode()
+        update = staging.carry(snapshot, with_variance)
     manifest = space.files.append(
         staging.staged,
         on_existing="replace",
@@ -95,6 +96,13 @@ def embed_items(work: Workspace) -> Embedded:
 class _Staging:
     """Writes rows durably under one key; no version names them yet.
 
+    Args:
+        space: Whose rows.
+        work: Dataset and configuration.
+        columns: Metadata of all items, when it is there.
+        fingerprint: The encoder's; None for ready vectors.
+        difference: What has to be done.
+
     Attributes:
         staged: What is finished, by this call or by a killed one before it.
     """
@@ -103,18 +111,31 @@ class _Staging:
         self,
         space: EmbeddingSpace,
         work: Workspace,
-        columns: pa.Table,
+        columns: Future[pa.Table],
         fingerprint: str | None,
-        key: str,
-        replace_all: bool,
+        difference: Difference,
     ) -> None:
-        self._space, self._work, self._columns, self._key = space, work, columns, key
-        self._fingerprint, self._replace_all = fingerprint, replace_all
-        self.staged: list[StagedSegment] = space.files.staged(key)
+        self._space, self._work, self._columns = space, work, columns
+        self._fingerprint, self._difference = fingerprint, difference
+        self.staged: list[StagedSegment] = []
+        if space.files.staging_keys():
+            _clear_staging(space, keep=self._key)
+            self.staged = space.files.staged(self._key)
 
-    def encode(self, positions: Int64[Array, " m"]) -> int:
+    @cached_property
+    def _key(self) -> str:
+        """Names this very work, so that only a repetition of it takes up what was staged."""
+        encode, columns = self._difference.encode, self._columns.result()
+        ids = pa.array(self._work.dataset.ids[encode], pa.string())
+        rows = columns if len(encode) == len(columns) else columns.take(pa.array(encode))
+        state = xxhash.xxh3_128()
+        for batch in rows.append_column("id", ids).combine_chunks().to_batches():
+            state.update(batch.serialize())
+        return f"embed-{digest(state.hexdigest(), self._fingerprint, self._work.config.embed.shard_items)}"
+
+    def encode(self) -> int:
         """Encode and stage what a killed call has not; returns how many items it had."""
-        size = self._work.config.embed.shard_items
+        positions, size = self._difference.encode, self._work.config.embed.shard_items
         shards = [positions[start : start + size] for start in range(0, len(positions), size)]
         finished = {int(one.properties["shard"]) for one in self.staged}
         left = [number for number in range(len(shards)) if number not in finished]
@@ -133,18 +154,17 @@ class _Staging:
         )
         return before
 
-    def carry(
-        self, snapshot: Snapshot, difference: Difference, with_variance: bool
-    ) -> tuple[list[str], pa.Table] | None:
+    def carry(self, snapshot: Snapshot, with_variance: bool) -> tuple[list[str], pa.Table] | None:
         """Give rows whose latent stays their new metadata: in place, or staged when all rows are replaced.
 
         Returns:
             Ids and metadata to update; None when there are none.
         """
+        difference = self._difference
         if not len(difference.carry):
             return None
         ids = self._work.dataset.ids[difference.carry].tolist()
-        if not self._replace_all:
+        if not difference.replace_all:
             return ids, self._table(difference.carry, None)
         variance = snapshot.columns(difference.carry_rows, [VARIANCE])[VARIANCE] if with_variance else None
         table = self._table(difference.carry, variance)
@@ -163,13 +183,13 @@ class _Staging:
             self._table(positions, variance),
             key=self._key,
             encoder=self._fingerprint,
-            dim=coded.latents.shape[1] if self._replace_all else None,
+            dim=coded.latents.shape[1] if self._difference.replace_all else None,
             properties={"shard": number},
         )
         self.staged.append(finished)
 
     def _table(self, positions: Int64[Array, " m"], variance: Any) -> pa.Table:
-        table = self._columns.take(pa.array(positions))
+        table = self._columns.result().take(pa.array(positions))
         return table if variance is None else table.append_column(VARIANCE, variance)
 
 
@@ -229,17 +249,6 @@ def _check_ours(space: EmbeddingSpace, work: Workspace) -> None:
             f"space {space.name!r} holds {len(space)} rows that came from no dataset, which embed would delete; "
             "choose another name for the space in the configuration"
         )
-
-
-def _key(work: Workspace, difference: Difference, columns: pa.Table, fingerprint: str | None) -> str:
-    """Names this very work, so that only a repetition of it takes up what was staged."""
-    ids = pa.array(work.dataset.ids[difference.encode], pa.string())
-    whole = len(difference.encode) == len(columns)
-    rows = (columns if whole else columns.take(pa.array(difference.encode))).append_column("id", ids)
-    state = xxhash.xxh3_128()
-    for batch in rows.combine_chunks().to_batches():
-        state.update(batch.serialize())
-    return f"embed-{digest(state.hexdigest(), fingerprint, work.config.embed.shard_items)}"
 
 
 def _clear_staging(space: EmbeddingSpace, keep: str | None) -> None:
