@@ -27,6 +27,8 @@ WANTED = [name for name in OPERATIONS if name != "careless"]
 RUN = "from latentstore.cli import main; raise SystemExit(main())"
 POINTS = 2  # faults for each operation and mode in the short form
 
+pytestmark = pytest.mark.timeout(3600)  # the long form plays thousands of faults
+
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
