@@ -19,7 +19,7 @@ from latentstore.errors import AlreadyExists, ChecksumMismatch, ConfigInvalid, N
 from latentstore.storage import files, tags
 from latentstore.storage.copying import Vanished, copy_checked, is_there
 from latentstore.storage.layout import DATA_FOLDERS, FOLDERS, SpaceLayout, StoreLayout
-from latentstore.storage.log import Log
+from latentstore.storage.log import Log, read_number
 from latentstore.storage.manifest import FileRecord, Manifest
 
 ENCODER_FILES = ("weights.safetensors", "card.json", "spec.json")  # the spec last: it makes a folder an encoder
@@ -211,12 +211,12 @@ class _Space:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _finish(self, tagged: dict[str, int]) -> None:
-        """Make the newest version findable across gaps that vacuum left, then move the tags."""
+        """Make the newest version findable across gaps that vacuum left, and known as such; then move the tags."""
         listed = self._copy.listed()
         newest = floor = listed[-1]
         while floor - 1 in set(listed):
             floor -= 1
-        if self._copy.newest() != newest:
+        if floor > (read_number(self._to.floor) or 0) or self._copy.newest() != newest:
             files.replace(self._to.floor, str(floor).encode())
         self._copy.remember(newest)
         mine = tags.listed(self._to)

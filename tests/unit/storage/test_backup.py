@@ -13,6 +13,7 @@ import pytest
 
 from latentstore.errors import AlreadyExists, ChecksumMismatch, ConfigInvalid, StorageError
 from latentstore.storage import SpaceFiles, StoreFiles, copying
+from latentstore.storage.log import Log
 
 
 @pytest.fixture
@@ -149,6 +150,22 @@ def test_while_others_write_merge_and_vacuum(store: StoreFiles, tmp_path: Path) 
         stop.set()
         writer.join()
     assert errors == []
+
+
+def test_gaps_that_vacuum_left_between_two_backups_are_no_damage(store: StoreFiles, tmp_path: Path) -> None:
+    """Also where the newest version is found without crossing them."""
+    store.backup(tmp_path / "b")
+    space = SpaceFiles(store.layout.space("one"))
+    for n in range(4):
+        space.upsert(["new"], np.full((1, 3), n))
+    space.vacuum(timedelta(0), grace=timedelta(0))
+    space.upsert(["new"], np.full((1, 3), 9.0))
+    copied = SpaceFiles(StoreFiles(tmp_path / "b", "r").layout.space("one"))
+    Log(copied.layout).remember(space.newest_version())  # as a backup that was killed may have left it
+    store.backup(tmp_path / "b")
+    copy = StoreFiles(tmp_path / "b", "r")
+    assert copy.verify() == []
+    assert copy.space("one").newest_version() == space.newest_version()
 
 
 def _rows(snapshot):  # type: ignore[no-untyped-def]
