@@ -114,7 +114,12 @@ def keep(staged: StagedSegment) -> None:
     assert staged.key is not None and staged.record is not None
     folder = staged.layout.staged(staged.key)
     files.make_folder(folder)
-    files.create_exclusive(folder / f"{staged.record.uuid}.json", staged.to_bytes())
+    path = folder / f"{staged.record.uuid}.json"
+    try:
+        files.create_exclusive(path, staged.to_bytes())
+    except BaseException:
+        files.discard([path])  # the caller removes what it names
+        raise
 
 
 def listed(layout: SpaceLayout, key: str) -> Iterator[tuple[Path, StagedSegment | None]]:
