@@ -7,6 +7,7 @@ environment but what its libraries need, and ends when this process does.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, Any
@@ -119,6 +121,14 @@ class _Vanished(StorageError):
     """A process that had answered before was gone before the query began."""
 
 
+@cache
+def _say_without_landlock() -> None:
+    """Once a process."""
+    logging.getLogger("latentstore").warning(
+        "this kernel has no Landlock: only DuckDB's own locks keep SQL from files and network (Linux 5.13 has it)"
+    )
+
+
 class _Child:
     """One process."""
 
@@ -138,7 +148,8 @@ class _Child:
             )
         try:
             self._told({"store": str(store.resolve()), "limits": asdict(limits)})
-            self.landlock = bool(self._heard(time.monotonic() + OPENING)[0]["landlock"])
+            if not self._heard(time.monotonic() + OPENING)[0]["landlock"]:
+                _say_without_landlock()
         except BaseException:
             self.kill()
             raise
