@@ -123,7 +123,7 @@ class Session:
         rows, hits = self._functions.hits(near.space, near.query, near.k)
         beside = self._beside(near, rows, hits["id"])
         with self._hits_only.showing(near.space, hits, beside, self._types[near.space]) as connection:
-            return self._read(connection, statement, parameters)
+            return self._batches(connection, statement, parameters)
 
     def _beside(self, near: NearJoin, rows: Int64[Array, " m"], ids: pa.Array) -> pa.Table:
         """The rows of the hits, as the space's view would show them."""
@@ -140,12 +140,21 @@ class Session:
     def _read(
         self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
     ) -> pa.Table:
-        """The result, read batch by batch so that it is never larger than it may be."""
-        self._running = connection
+        """The result of a query that may hold anything."""
         connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
         try:
-            reader = connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
-            batches, size = [], 0
+            return self._batches(connection, statement, parameters)
+        finally:
+            connection.execute("ROLLBACK").fetchall()
+
+    def _batches(
+        self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
+    ) -> pa.Table:
+        """The result, read batch by batch so that it is never larger than it may be."""
+        self._running = connection
+        reader = connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
+        batches, size = [], 0
+        try:
             for batch in reader:
                 size += batch.nbytes
                 if size > self._limits.result:
@@ -153,8 +162,7 @@ class Session:
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
         finally:
-            reader = None
-            connection.execute("ROLLBACK").fetchall()
+            reader = None  # an error's traceback would keep the result open
 
     def _refusal(self, error: Exception, known: Iterable[str]) -> LatentStoreError:
         """Our error for one of DuckDB's, which a reader of batches passes on as text."""
