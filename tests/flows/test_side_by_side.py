@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from flows.config import Config, parse_config
 from flows.lock import Busy
-from flows.side_by_side import train_side_by_side
+from flows.side_by_side import _Training, train_side_by_side
 from flows.train import find_encoder
 from flows.workspace import Workspace
 from latentstore.errors import ConfigInvalid, DidNotConverge
@@ -50,6 +51,32 @@ def test_an_error_of_one_is_raised_here(
 ) -> None:
     with pytest.raises(error, match=words):
         train_side_by_side(configs(document, **options))
+
+
+def test_a_training_waits_for_its_turn(document: dict[str, Any]) -> None:
+    def until(reached: Callable[[float], bool]) -> float:
+        deadline = time.monotonic() + 60
+        while not reached(training.fraction):
+            assert time.monotonic() < deadline, f"it stands at {training.fraction}"
+            time.sleep(0.05)
+        return training.fraction
+
+    with _Training(configs(document, epochs=20_000, patience=0)[1], 1, None) as training:
+        until(lambda fraction: fraction > 0)
+        training.turn(False)
+        time.sleep(1)  # what it was at
+        stopped = training.fraction
+        time.sleep(1)
+        assert training.fraction == stopped
+        training.turn(True)
+        assert until(lambda fraction: fraction > stopped) < 1
+
+
+def test_more_trainings_than_cores_all_end(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    both = configs(document, epochs=300, patience=0)
+    assert set(train_side_by_side(both)) == {"small", "other"}
+    assert all(find_encoder(Workspace(config)) for config in both)
 
 
 def test_trainings_end_with_who_started_them(document: dict[str, Any]) -> None:
