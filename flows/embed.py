@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,15 +65,15 @@ def embed_items(work: Workspace) -> Embedded:
     _check_ours(space, work)
     snapshot, stored = space.snapshot, work.config.encoder
     with_variance = stored is not None and _has_posterior(stored.kind)
-    with ThreadPoolExecutor(1, "hashes") as beside:  # a new space needs every item, whatever its hash turns out to be
-        columns = beside.submit(_columns, work)
-        difference = compare(snapshot, work.dataset.ids, columns.result, (fingerprint, _dim(work)), extra=with_variance)
-        if difference.empty:
-            _clear_staging(space, keep=None)
-            return Embedded(f"all {len(snapshot)} items are embedded", False, space.version, 0, 0, 0, 0)
-        staging = _Staging(space, work, columns, fingerprint, difference)
-        resumed = staging.encode()
-        update = staging.carry(snapshot, with_variance)
+    # Hashed when first asked for: of a new space, by the thread that writes, while the encoder is at work.
+    columns = cache(partial(_columns, work))
+    difference = compare(snapshot, work.dataset.ids, columns, (fingerprint, _dim(work)), extra=with_variance)
+    if difference.empty:
+        _clear_staging(space, keep=None)
+        return Embedded(f"all {len(snapshot)} items are embedded", False, space.version, 0, 0, 0, 0)
+    staging = _Staging(space, work, columns, fingerprint, difference)
+    resumed = staging.encode()
+    update = staging.carry(snapshot, with_variance)
     manifest = space.files.append(
         staging.staged,
         on_existing="replace",
@@ -99,7 +98,7 @@ class _Staging:
     Args:
         space: Whose rows.
         work: Dataset and configuration.
-        columns: Metadata of all items, when it is there.
+        columns: Gives the metadata of all items.
         fingerprint: The encoder's; None for ready vectors.
         difference: What has to be done.
 
@@ -111,7 +110,7 @@ class _Staging:
         self,
         space: EmbeddingSpace,
         work: Workspace,
-        columns: Future[pa.Table],
+        columns: Callable[[], pa.Table],
         fingerprint: str | None,
         difference: Difference,
     ) -> None:
@@ -125,7 +124,7 @@ class _Staging:
     @cached_property
     def _key(self) -> str:
         """Names this very work, so that only a repetition of it takes up what was staged."""
-        encode, columns = self._difference.encode, self._columns.result()
+        encode, columns = self._difference.encode, self._columns()
         ids = pa.array(self._work.dataset.ids[encode], pa.string())
         rows = columns if len(encode) == len(columns) else columns.take(pa.array(encode))
         state = xxhash.xxh3_128()
@@ -189,7 +188,7 @@ class _Staging:
         self.staged.append(finished)
 
     def _table(self, positions: Int64[Array, " m"], variance: Any) -> pa.Table:
-        table = self._columns.result().take(pa.array(positions))
+        table = self._columns().take(pa.array(positions))
         return table if variance is None else table.append_column(VARIANCE, variance)
 
 
