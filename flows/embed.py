@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -171,24 +171,34 @@ class _Staging:
         self.staged.append(self._space.files.stage(ids, vectors, table, encoder=self._fingerprint, dim=snapshot.dim))
         return None
 
-    def _stage(self, positions: Int64[Array, " m"], coded: Coded, number: int) -> None:
-        variance = None
-        if coded.variance is not None:
-            flat = pa.array(np.ascontiguousarray(coded.variance).ravel(), pa.float32())
-            variance = pa.FixedSizeListArray.from_arrays(flat, coded.variance.shape[1])
-        finished = self._space.files.stage(
+    def _stage(self, positions: Int64[Array, " m"], coded: Iterator[Coded], number: int) -> None:
+        finished = self._space.files.stage_parts(
             self._work.dataset.ids[positions].tolist(),
-            coded.latents,
-            self._table(positions, variance),
+            self._parts(positions, coded),
             key=self._key,
             encoder=self._fingerprint,
-            dim=coded.latents.shape[1] if self._difference.replace_all else None,
+            dim=_dim(self._work) if self._difference.replace_all else None,
             properties={"shard": number},
         )
         self.staged.append(finished)
 
+    def _parts(self, positions: Int64[Array, " m"], coded: Iterator[Coded]) -> Iterator[tuple[Array, pa.Table]]:
+        start = 0
+        for one in coded:
+            own = positions[start : start + len(one.latents)]
+            start += len(own)
+            variance = None
+            if one.variance is not None:
+                flat = pa.array(np.ascontiguousarray(one.variance).ravel(), pa.float32())
+                variance = pa.FixedSizeListArray.from_arrays(flat, one.variance.shape[1])
+            yield one.latents, self._table(own, variance)
+
     def _table(self, positions: Int64[Array, " m"], variance: Any) -> pa.Table:
-        table = self._columns().take(pa.array(positions))
+        columns = self._columns()
+        if positions[-1] - positions[0] == len(positions) - 1:  # they ascend: a stretch, as in a new space
+            table = columns.slice(int(positions[0]), len(positions))
+        else:
+            table = columns.take(pa.array(positions))
         return table if variance is None else table.append_column(VARIANCE, variance)
 
 

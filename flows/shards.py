@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from latentstore.datasets import Dataset
 
+S = TypeVar("S")
+T = TypeVar("T")
 Threads = Callable[[], AbstractContextManager[tuple[ThreadPoolExecutor, int]]]  # and how many they are
 
-PIECE_ITEMS = 2048  # read and encoded at a time, at most: a batch of the encoder …
+PIECE_ITEMS = 1024  # read and encoded at a time, at most: larger ones cost page faults, smaller ones calls …
 PIECE_BYTES = 1 << 25  # … but small beside the memory
 
 
@@ -42,48 +44,55 @@ def encode_shards(
     dataset: Dataset,
     shards: Sequence[Int64[Array, " m"]],
     encode: Callable[[Array], Coded],
-    write: Callable[[Int64[Array, " m"], Coded], None],
+    write: Callable[[Int64[Array, " m"], Iterator[Coded]], None],
     progress: Callable[[int], None],
     threads: Threads,
 ) -> None:
     """Encode shards one after the other.
 
-    Every core reads and encodes pieces while a thread writes the last finished shard. At most a shard and four pieces a
-    core are in memory, and the latents of three shards.
+    Every core reads and encodes pieces while the caller's thread writes those that are finished. At most three pieces
+    a core are in memory.
 
     Args:
         dataset: Where items are read; from several threads.
         shards: Positions, one array per shard.
         encode: Items to latents; called in several threads.
-        write: Makes one finished shard durable; called in a thread, one call at a time, in order.
+        write: Makes one shard durable, taking all its pieces as they come, in order.
         progress: Called with the number of items encoded so far.
         threads: That read and encode: `latentstore.encoders.one_thread_each`, or `one_thread`.
     """
-    pieces = _pieces(shards, _piece_items(dataset.item_shape))
+    most = _piece_items(dataset.item_shape)
+    pieces = [np.array_split(one, -(-len(one) // most)) for one in shards]  # alike, so that all cores end together
+    with threads() as (pool, cores):
+        ahead = map_ahead(pool, lambda positions: encode(dataset.read(positions)), chain(*pieces), 3 * cores)
 
-    def code(positions: Int64[Array, " m"]) -> Coded:
-        return encode(dataset.read(positions))
+        def counted() -> Iterator[Coded]:
+            done = 0
+            for one in ahead:
+                done += len(one.latents)
+                progress(done)
+                yield one
 
-    done, parts = 0, list[Coded]()
-    writing: Future[None] | None = None
-    with threads() as (pool, cores), ThreadPoolExecutor(1, "write-behind") as writer:
-        begun = deque[tuple[int, int, Future[Coded]]]()
-        while True:
-            for number, positions in islice(pieces, 2 * cores - len(begun)):
-                begun.append((number, len(positions), pool.submit(code, positions)))
-            if not begun:
-                break
-            number, count, coding = begun.popleft()
-            parts.append(coding.result())
-            done += count
-            progress(done)
-            if not begun or begun[0][0] != number:
-                if writing is not None:
-                    writing.result()
-                writing = writer.submit(write, shards[number], _joined(parts))
-                parts = []
-        if writing is not None:
-            writing.result()
+        coded = counted()
+        try:
+            for shard, own in zip(shards, pieces, strict=True):
+                write(shard, islice(coded, len(own)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def map_ahead(pool: Executor, function: Callable[[S], T], values: Iterable[S], most: int) -> Iterator[T]:
+    """`map` in the threads of a pool, in order, with at most so many calls begun, at once, and not yet taken."""
+    values = iter(values)
+    begun = deque(pool.submit(function, value) for value in islice(values, most))
+
+    def results() -> Iterator[T]:
+        while begun:
+            result = begun.popleft().result()
+            begun.extend(pool.submit(function, value) for value in islice(values, 1))
+            yield result
+
+    return results()
 
 
 @contextmanager
@@ -95,16 +104,3 @@ def one_thread() -> Iterator[tuple[ThreadPoolExecutor, int]]:
 
 def _piece_items(item_shape: tuple[int, ...]) -> int:
     return int(min(PIECE_ITEMS, max(1, PIECE_BYTES // int(np.prod(item_shape)))))
-
-
-def _pieces(shards: Sequence[Int64[Array, " m"]], most: int) -> Iterator[tuple[int, Int64[Array, " k"]]]:
-    for number, positions in enumerate(shards):
-        for piece in np.array_split(positions, -(-len(positions) // most)):  # alike, so that all cores end together
-            yield number, piece
-
-
-def _joined(parts: Sequence[Coded]) -> Coded:
-    if len(parts) == 1:
-        return parts[0]
-    variances = [part.variance for part in parts if part.variance is not None]
-    return Coded(np.concatenate([p.latents for p in parts]), np.concatenate(variances) if variances else None)

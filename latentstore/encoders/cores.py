@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+SWITCH_INTERVAL = 1e-4  # s; after each operation these threads want the interpreter, by default for 5 ms
 
 
 @contextmanager
@@ -15,9 +18,11 @@ def one_thread_each() -> Iterator[tuple[ThreadPoolExecutor, int]]:
 
     The threads of one matrix product wait for each other after each, and so for the core that something else is using.
     """
-    cores = torch.get_num_threads()
+    cores, interval = torch.get_num_threads(), sys.getswitchinterval()
     with ThreadPoolExecutor(cores, "encode", lambda: torch.set_num_threads(1)) as pool:
+        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
             yield pool, cores
         finally:
+            sys.setswitchinterval(interval)
             torch.set_num_threads(cores)  # which threads begin with that start from now on

@@ -13,7 +13,7 @@ from latentstore.storage.files import BLOCK, write_all
 from latentstore.storage.sums import Summing
 from latentstore.types import Array
 
-_THREADED = 1 << 20  # files smaller than this are hashed by the thread that writes them
+_THREADED = 1 << 22  # files smaller than this are hashed by the thread that writes them
 
 
 class Sink(io.RawIOBase):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from latentstore.errors import ConfigInvalid, ShapeMismatch
+import pyarrow as pa
+
+from latentstore.errors import ConfigInvalid, InputError, ShapeMismatch
 from latentstore.storage import artefacts, bulk, files, staging
 from latentstore.storage import rows as changes
 from latentstore.storage.changed_rows import ChangedRows
@@ -18,7 +21,7 @@ from latentstore.storage.rows import KEEP, Append, OnExisting
 from latentstore.storage.sources import open_source
 from latentstore.storage.staging import StagedSegment
 from latentstore.storage.writing import Scratch, write_segment
-from latentstore.types import check_vectors
+from latentstore.types import Array, Metric, check_vectors
 
 
 class SpaceFiles(ChangedRows):
@@ -59,9 +62,31 @@ class SpaceFiles(ChangedRows):
         Raises:
             InputError: Ids, vectors or metadata that do not fit; see the message.
         """
+        return self.stage_parts(ids, [(vectors, metadata)], key=key, encoder=encoder, dim=dim, properties=properties)
+
+    def stage_parts(
+        self,
+        ids: Sequence[str],
+        parts: Iterable[tuple[Any, Any]],
+        *,
+        key: str | None = None,
+        encoder: str | None = None,
+        dim: int | None = None,
+        properties: Mapping[str, Json] | None = None,
+    ) -> StagedSegment:
+        """`stage`, of rows that come bit by bit: each part is written when it is there.
+
+        Args:
+            ids: Of all rows, n of them.
+            parts: Vectors (m, d) and metadata of m rows, in the order of `ids`; one at least, of the same columns.
+            key, encoder, dim, properties: As `stage`.
+
+        Raises:
+            InputError: As `stage`; nothing of what was written stays.
+        """
         with Scratch(self.layout) as scratch:
             staged = replace(
-                self._stage(scratch, ids, vectors, metadata, dim),
+                self._stage(scratch, ids, parts, dim),
                 encoder=encoder,
                 key=key,
                 properties=dict(properties or {}),
@@ -73,22 +98,21 @@ class SpaceFiles(ChangedRows):
         return staged
 
     def _stage(
-        self, scratch: Scratch, ids: Sequence[str], vectors: Any, metadata: Any, dim: int | None = None
+        self, scratch: Scratch, ids: Sequence[str], parts: Iterable[tuple[Any, Any]], dim: int | None = None
     ) -> StagedSegment:
         """Write a segment, durable but for the folder: the commit, or `stage`, sees to that."""
         self._writable()
         base = self.snapshot()
         listed = check_ids(ids)
         width = base.dim if dim is None else dim
-        checked = check_vectors(vectors, width, base.metric)
-        if checked.ndim != 2 or len(checked) != len(listed):
-            raise ShapeMismatch(f"vectors have shape {checked.shape} for {len(listed)} ids; pass one row per id")
-        table = fit_columns(metadata, len(listed), base.column_types if dim is None else {})
-        columns = tuple((field.name, str(field.type)) for field in table.schema)
+        checked = _checked(parts, len(listed), width, base.metric, base.column_types if dim is None else {})
+        first = next(checked)
+        columns = tuple((field.name, str(field.type)) for field in first[1].schema)
+        stored = [name for name, kind in columns if kind != "null"]
         record = None
         if listed:
-            stored = [name for name, kind in columns if kind != "null"]
-            record = write_segment(scratch, listed, checked, table.select(stored))
+            rows = ((vectors, table.select(stored)) for vectors, table in chain([first], checked))
+            record = write_segment(scratch, listed, width, rows)
         return StagedSegment(self.layout, record, width, columns)
 
     def append(
@@ -154,7 +178,7 @@ class SpaceFiles(ChangedRows):
         if on_existing == "refuse":  # before anything is written
             changes.refuse_taken(ids, self.snapshot())
         with Scratch(self.layout) as scratch:
-            staged = self._stage(scratch, ids, vectors, metadata)
+            staged = self._stage(scratch, ids, [(vectors, metadata)])
             operation = "add" if on_existing == "refuse" else "upsert"
             return self._commit_rows(Append([staged], on_existing).apply, operation, scratch)
 
@@ -251,3 +275,22 @@ class SpaceFiles(ChangedRows):
         """
         put = artefacts.Put(version, index, tuple(concepts), tuple(maps), tuple(remove), allow_stale)
         return self.commit(lambda base: put.apply(base.manifest), operation=operation)
+
+
+def _checked(
+    parts: Iterable[tuple[Any, Any]], n: int, dim: int, metric: Metric, columns: Mapping[str, pa.DataType]
+) -> Iterator[tuple[Array, pa.Table]]:
+    """Vectors and metadata of each part, checked at the door; together they are n rows."""
+    schema, rows = None, 0
+    for vectors, metadata in parts:
+        checked = check_vectors(vectors, dim, metric, first_row=rows)
+        rows += len(checked)
+        if checked.ndim != 2 or rows > n:
+            raise ShapeMismatch(f"vectors have shape {checked.shape} for {n} ids; pass one row per id")
+        table = fit_columns(metadata, len(checked), columns)
+        if schema is not None and table.schema != schema:
+            raise InputError(f"metadata of row {rows - 1} has columns {table.schema}, of row 0 {schema}; pass the same")
+        schema = table.schema
+        yield checked, table
+    if rows != n:
+        raise ShapeMismatch(f"vectors have {rows} rows for {n} ids; pass one row per id")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 256  # that tell whether vectors can be compressed, and values repeat
 WORTHWHILE = 0.75  # of their bytes must be left at most
 ROW_GROUP = 16_384  # rows of a Parquet row group: small enough to fetch few rows, large enough to compress
+ROW_GROUP_MIN = ROW_GROUP // 4  # fewer wait for the next rows, or for the end
 
 
 @dataclass
@@ -78,6 +81,7 @@ class SegmentWriter:
         self._ids: list[pa.LargeStringArray] = []
         self._hashes: list[Array] = []
         self._rows: list[Array] = []
+        self._waiting: list[pa.Table] = []
         fields = [
             pa.field("row", pa.int64(), nullable=False),
             pa.field("id", pa.string(), nullable=False),
@@ -116,18 +120,22 @@ class SegmentWriter:
         vectors: Float32[Array, "n d"],
         metadata: pa.Table,
     ) -> None:
-        """Append rows; `rows` are relative to the segment's first row and ascend over all calls."""
+        """Append rows; `rows` are relative to the segment's first row and ascend over all calls.
+
+        The arrays must not change before `finish`.
+        """
         columns = [arrow.numbers(rows), ids.cast(pa.string()), arrow.vectors(vectors), *metadata.columns]
         table = pa.table(columns, schema=self._schema)
         if self._parquet is None:
             self._parquet = self._open_parquet(vectors, table)
-        parquet = self._parquet
         self._ids.append(ids)
         self._hashes.append(hashes)
         self._rows.append(rows)
+        self._waiting.append(table)
 
         def encode() -> None:
-            parquet.write_table(table, row_group_size=ROW_GROUP)
+            if sum(map(len, self._waiting)) >= ROW_GROUP_MIN:
+                self._encode()
 
         def copy() -> None:
             self._sinks["f32"].write(np.ascontiguousarray(vectors, dtype="<f4"))
@@ -138,11 +146,19 @@ class SegmentWriter:
         else:
             files.together(encode, copy)
 
+    def _encode(self) -> None:
+        """Write what waits as row groups."""
+        if self._waiting:
+            table, self._waiting = pa.concat_tables(self._waiting), []
+            assert self._parquet is not None
+            self._parquet.write_table(table, row_group_size=ROW_GROUP)
+
     def finish(self) -> SegmentRecord:
         """Write the id table, make all durable (but not yet their folder) and describe the segment."""
         assert self._parquet is not None, "a segment has rows"
         rows = np.concatenate(self._rows)
         self._write_ids(rows)
+        self._encode()
         self._parquet.close()
         sinks = self._sinks
         sums = np.concatenate([sinks[kind].sums() for kind in SUMMED])
@@ -220,10 +236,24 @@ def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileReco
 
 
 def write_segment(
-    scratch: Scratch, ids: list[str], vectors: Float32[Array, "n d"], metadata: pa.Table
+    scratch: Scratch, ids: list[str], dim: int, parts: Iterable[tuple[Float32[Array, "m d"], pa.Table]]
 ) -> SegmentRecord:
-    """Write one new segment with rows 0 … n−1, durable but for the folder."""
-    with files.storing(scratch.layout.segments), SegmentWriter(scratch, vectors.shape[1], metadata.schema) as writer:
+    """Write one new segment with rows 0 … n−1, durable but for the folder.
+
+    Args:
+        scratch: Where the files are made.
+        ids: Of all rows, (n,).
+        dim: Width d.
+        parts: Vectors and metadata, in row order; all tables have one schema.
+    """
+    parts = iter(parts)
+    first = next(parts)
+    with files.storing(scratch.layout.segments), SegmentWriter(scratch, dim, first[1].schema) as writer:
         encoded = arrow.encode(ids)
-        writer.write(arrow.texts(encoded), hash_ids(encoded), np.arange(len(ids), dtype=np.int64), vectors, metadata)
+        texts, hashes, rows = arrow.texts(encoded), hash_ids(encoded), np.arange(len(ids), dtype=np.int64)
+        start = 0
+        for vectors, metadata in chain([first], parts):
+            own = slice(start, start + len(vectors))
+            writer.write(texts[own], hashes[own], rows[own], vectors, metadata)
+            start = own.stop
         return writer.finish()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from threading import Lock
 
 from flows.config import load_config
 from flows.embed import embed_items
@@ -20,10 +21,12 @@ class Written(Encoder):
 
     log: Path
     paced = False
+    turn = Lock()
 
     def encode(self, items: Array) -> Array:
         if self.paced:
-            sys.stdin.readline()
+            with self.turn:  # two threads in one readline may leave lines to the one and the other without
+                sys.stdin.readline()
         with self.log.open("a") as file:
             file.write(f"{len(items)}\n")
         return super().encode(items)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from latentstore.encoders import one_thread_each
 
 
 def test_each_thread_computes_alone_and_torch_is_left_as_it_was() -> None:
-    before = torch.get_num_threads()
+    before, interval = torch.get_num_threads(), sys.getswitchinterval()
     with one_thread_each() as (pool, cores):
         assert cores == before
         assert set(pool.map(lambda _: torch.get_num_threads(), range(4 * cores))) == {1}
@@ -17,3 +19,4 @@ def test_each_thread_computes_alone_and_torch_is_left_as_it_was() -> None:
     with pytest.raises(ZeroDivisionError), one_thread_each() as (pool, _):
         pool.submit(lambda: 1 / 0).result()
     assert torch.get_num_threads() == before
+    assert sys.getswitchinterval() == interval
