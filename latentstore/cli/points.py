@@ -60,6 +60,7 @@ def query(space: EmbeddingSpace, text: str | None, image: Path | None, vector: P
 
     Raises:
         ConfigInvalid: None was given, or more than one.
+        UnknownItem: As `point`; a text that looks like a file's name is told how files are given.
     """
     given = [name for name, value in (("QUERY", text), ("--image", image), ("--vector", vector)) if value is not None]
     if len(given) != 1:
@@ -68,7 +69,14 @@ def query(space: EmbeddingSpace, text: str | None, image: Path | None, vector: P
         return space.encode(read_image(image)[None])[0]
     if vector is not None:
         return read_vectors(vector)
-    return point(space, str(text))
+    try:
+        return point(space, str(text))
+    except UnknownItem as error:
+        if (suffix := Path(str(text)).suffix.lower()) not in (".png", ".jpg", ".jpeg", ".npy"):
+            raise
+        raise UnknownItem(
+            f"{error}; a file is given as {'--vector' if suffix == '.npy' else '--image'} FILE"
+        ) from error
 
 
 def read_vectors(path: Path) -> Array:
@@ -76,7 +84,7 @@ def read_vectors(path: Path) -> Array:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is no .npy file of numbers ({error}); write it with numpy.save") from error
+        raise InputError(f"{path} is no .npy file of numbers; write it with numpy.save") from error
 
 
 def read_image(path: Path) -> UInt8[Array, "h w c"]:

@@ -333,6 +333,8 @@ def files(tmp_path: Path) -> None:
         # names
         ("search STORE smal test/1", "did you mean 'small'?"),
         ("search STORE small test/99999", "no item 'test/99999' in space 'small'"),
+        ("search STORE small shoe.PNG", "a file is given as --image FILE"),
+        ("search STORE small shoe.npy", "a file is given as --vector FILE"),
         ("search STORE small \"'test/99999'\"", "'test/99999'"),
         ("search STORE small formall", "did you mean 'formal'?"),
         ("edit STORE small \"centroid('Bagg')\"", "did you mean 'Bag'?"),
