@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from latentstore.errors import InputError, LatentStoreError, UnknownSpace, suggest
+from latentstore.sql.gather import FEW
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
@@ -96,14 +97,14 @@ class Functions:
             raise UnknownSpace(f"no space {name!r}; {suggest(name, self.known)}")
         return self._spaces[name]
 
-    def hits(self, name: str, query: str | list[float], k: int) -> tuple[Int64[Array, " k"], pa.Table]:
+    def hits(self, name: str, query: str | list[float], k: int) -> tuple[Int64[Array, " k"], pa.StructArray]:
         """The neighbours of one query: their rows, and what `neighbours` answers."""
         space = self.space(name)
         vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float32)
         vectors = check_vectors(vector, space.dim, space.metric, what="query vectors").reshape(-1, space.dim)
         rows, distances, _ = space.searcher.search(vectors, k)
         found = rows >= 0
-        return rows[found], pa.Table.from_struct_array(_hits(space, rows[found], distances[found]))
+        return rows[found], _hits(space, rows[found], distances[found])
 
     def forget(self) -> None:
         """Let go of the last hits, and of the last failure."""
@@ -197,8 +198,11 @@ def _hits(space: EmbeddingSpace, rows: Int64[Array, " m"], distances: Float32[Ar
 
 
 def ids_of(snapshot: Snapshot, rows: Int64[Array, " m"]) -> pa.StringArray:
-    """Ids of live rows, in their order, never as Python objects."""
+    """Ids of live rows, in their order; of many, never as Python objects."""
     numbers, positions = snapshot.locate(rows)
+    if len(rows) <= FEW:
+        each = zip(numbers.tolist(), positions.tolist(), strict=True)
+        return pa.array([snapshot.segments[number].ids[position].as_py() for number, position in each], pa.string())
     order, parts = [], []
     for number in np.unique(numbers).tolist():
         chosen = np.flatnonzero(numbers == number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from functools import lru_cache
+from dataclasses import dataclass
 from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 
-FEW = 64  # rows
+FEW = 64  # rows, for which a kernel of Arrow's costs more than to go through them
+_OPEN = 64  # files
 
 
 class RowGroups:
@@ -41,7 +42,7 @@ class RowGroups:
         self._size = 0
         self._kept: OrderedDict[tuple[str, int, str], pa.Array] = OrderedDict()
         self._lock = Lock()
-        self._file = lru_cache(64)(_open)
+        self._files: OrderedDict[str, _File] = OrderedDict()
 
     def take(self, snapshot: Snapshot, rows: Int64[Array, " m"], names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Metadata columns of live rows, in their order, NULL where a segment lacks one."""
@@ -52,16 +53,16 @@ class RowGroups:
         order = []
         for number in np.unique(numbers).tolist():
             segment = snapshot.segments[number]
-            file, starts = self._file(segment.checked_path)
+            file = self._file(segment)
             there = np.flatnonzero(numbers == number)
-            groups = np.searchsorted(starts, positions[there], side="right") - 1
+            groups = np.searchsorted(file.starts, positions[there], side="right") - 1
             for group in np.unique(groups).tolist():
                 chosen = there[groups == group]
                 order.append(chosen)
-                inside = pa.array(positions[chosen] - starts[group])
+                inside = pa.array(positions[chosen] - file.starts[group])
                 for name in names:
                     kind = snapshot.column_types[name]
-                    known = name in file.schema_arrow.names
+                    known = name in file.names
                     column = self._column(segment, group, name) if known else pa.nulls(len(chosen), kind)
                     part = column.take(inside) if known else column
                     found[name].append(part if part.type == kind else pc.cast(part, kind))
@@ -71,44 +72,67 @@ class RowGroups:
     def _few(
         self, snapshot: Snapshot, numbers: list[int], positions: list[int], names: Sequence[str]
     ) -> dict[str, pa.ChunkedArray]:
-        """`take`, slice by slice: a kernel of Arrow's costs as much as fifty slices."""
+        """`take`, slice by slice."""
         found: dict[str, list[pa.Array]] = {name: [] for name in names}
+        kinds = {name: snapshot.column_types[name] for name in names}
         for number, position in zip(numbers, positions, strict=True):
             segment = snapshot.segments[number]
-            file, starts = self._file(segment.checked_path)
-            group = bisect_right(starts, position) - 1
+            file = self._file(segment)
+            group = bisect_right(file.starts, position) - 1
             for name, parts in found.items():
-                kind = snapshot.column_types[name]
-                if name not in file.schema_arrow.names:
-                    parts.append(pa.nulls(1, kind))
+                if name not in file.names:
+                    parts.append(pa.nulls(1, kinds[name]))
                     continue
-                part = self._column(segment, group, name).slice(position - starts[group], 1)
-                parts.append(part if part.type == kind else pc.cast(part, kind))
+                part = self._column(segment, group, name).slice(position - file.starts[group], 1)
+                parts.append(part if part.type == kinds[name] else pc.cast(part, kinds[name]))
         return {name: pa.chunked_array([pa.concat_arrays(parts)]) for name, parts in found.items()}
 
     def _column(self, segment: Segment, group: int, name: str) -> pa.Array:
-        key = (str(segment.path), group, name)
+        key = (segment.record.uuid, group, name)
+        file = self._file(segment)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            file, _ = self._file(segment.checked_path)
             try:
-                column = pa.concat_arrays(file.read_row_group(group, columns=[name], use_threads=False)[name].chunks)
+                table = file.parquet.read_row_group(group, columns=[name], use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise StorageError(f"a segment cannot be read: {segment.path}: {error}; run verify") from error
-            self._kept[key] = column
+            column = self._kept[key] = pa.concat_arrays(table[name].chunks)
             self._size += column.nbytes
             while self._size > self._most and len(self._kept) > 1:
                 self._size -= self._kept.popitem(last=False)[1].nbytes
             return column
 
+    def _file(self, segment: Segment) -> _File:
+        with self._lock:
+            uuid = segment.record.uuid
+            if uuid not in self._files:
+                self._files[uuid] = _File.open(segment.checked_path)
+                if len(self._files) > _OPEN:
+                    self._files.popitem(last=False)
+            return self._files[uuid]
 
-def _open(path: Path) -> tuple[pq.ParquetFile, list[int]]:
-    """A segment's file, mapped, and the position at which each of its row groups begins."""
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"a segment cannot be read: {path}: {error}; run verify") from error
-    counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-    return file, [0, *accumulate(counts)][:-1]
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """A segment's Parquet file, mapped.
+
+    Attributes:
+        parquet: It.
+        starts: The position at which each of its row groups begins.
+        names: Its columns.
+    """
+
+    parquet: pq.ParquetFile
+    starts: list[int]
+    names: frozenset[str]
+
+    @classmethod
+    def open(cls, path: Path) -> _File:
+        try:
+            file = pq.ParquetFile(path, memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"a segment cannot be read: {path}: {error}; run verify") from error
+        counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        return cls(file, [0, *accumulate(counts)][:-1], frozenset(file.schema_arrow.names))

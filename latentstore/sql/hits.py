@@ -6,8 +6,7 @@ segments, and `neighbours` a function that searches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,7 +20,25 @@ if TYPE_CHECKING:
 
     from latentstore.sql.functions import Functions
 
-_MACRO = "CREATE OR REPLACE MACRO neighbours(space, query, k) AS TABLE SELECT * FROM near_hits"
+# Both sides of the join are shown as one table, as each costs half a millisecond; its name, and that of its column
+# "row", are none that a space or a metadata column may have.
+_HIT = ", ".join(f'"row".{quote(field.name)} AS {quote(field.name)}' for field in HIT)
+_MACRO = f"CREATE OR REPLACE MACRO neighbours(space, query, k) AS TABLE SELECT {_HIT} FROM _near"  # noqa: S608
+
+
+class _Now:
+    """A table that may be exchanged: to register another takes as long as a third of a query.
+
+    Attributes:
+        table: What is read; always of the same columns.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Arrow's protocol for what can be read as a stream of batches."""
+        return self.table.__arrow_c_stream__(requested_schema)
 
 
 class HitsOnly:
@@ -38,32 +55,38 @@ class HitsOnly:
     def __init__(self, functions: Functions, memory: int) -> None:
         self.connection = connect(memory, threads=1)
         functions.create(self.connection)
-        self.connection.register("near_hits", pa.schema(HIT).empty_table())  # a macro may name only what there is
+        self._now = _Now(pa.schema([("row", HIT)]).empty_table())
+        self.connection.register("_near", self._now)  # a macro may name only what there is
         self.connection.execute(_MACRO)
-        self.connection.unregister("near_hits")
+        self.connection.execute("PRAGMA disable_optimizer")  # it takes longer than so few rows can
         lock(self.connection, [])
         self._shown: tuple[str, tuple[tuple[str, str], ...]] | None = None
 
-    @contextmanager
-    def showing(
-        self, name: str, hits: pa.Table, rows: pa.Table, types: Mapping[str, str]
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Let `neighbours` answer with hits, and a space have these rows, its columns as its view would give them."""
-        connection, columns = self.connection, tuple((column, types[column]) for column in rows.column_names)
-        connection.register("near_hits", hits)
-        connection.register("near_rows", rows)
-        try:
-            if (name, columns) != self._shown:
-                if self._shown is not None:
-                    connection.execute(f"DROP VIEW temp.{quote(self._shown[0])}").fetchall()
-                    self._shown = None
-                listed = ", ".join(f"CAST({quote(column)} AS {kind}) AS {quote(column)}" for column, kind in columns)
-                connection.execute(f"CREATE TEMP VIEW {quote(name)} AS SELECT {listed} FROM near_rows").fetchall()  # noqa: S608
-                self._shown = name, columns
-            yield connection
-        finally:
-            connection.unregister("near_hits")
-            connection.unregister("near_rows")
+    def show(
+        self, name: str, hits: pa.StructArray, rows: pa.Table, types: Mapping[str, str]
+    ) -> duckdb.DuckDBPyConnection:
+        """Let `neighbours` answer with hits, and a space have these rows, its columns as its view would give them.
+
+        Args:
+            name: The space's.
+            hits: As `HIT`, (k,).
+            rows: The hits' own, in their order, k of them.
+            types: DuckDB's types of the columns.
+
+        Returns:
+            Where to ask; it shows this until it is told to show something else.
+        """
+        columns = tuple((column, types[column]) for column in rows.column_names)
+        self._now.table = rows.append_column("row", hits)
+        if (name, columns) != self._shown:
+            self.connection.register("_near", self._now)
+            if self._shown is not None:
+                self.connection.execute(f"DROP VIEW temp.{quote(self._shown[0])}").fetchall()
+                self._shown = None
+            listed = ", ".join(f"CAST({quote(column)} AS {kind}) AS {quote(column)}" for column, kind in columns)
+            self.connection.execute(f"CREATE TEMP VIEW {quote(name)} AS SELECT {listed} FROM _near").fetchall()  # noqa: S608
+            self._shown = name, columns
+        return self.connection
 
     def close(self) -> None:
         """Let go of everything."""

@@ -10,6 +10,7 @@ the hits are all it can meet; so the search is done first, and the query runs wh
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,12 +33,14 @@ class NearJoin:
         query: The expression or vector.
         k: How many neighbours.
         columns: Names that the query uses, in lower case; None when it may use any.
+        spent: Parameters that are of no more use once the hits are known.
     """
 
     space: str
     query: str | list[float]
     k: int
     columns: frozenset[str] | None = None
+    spent: frozenset[str] = frozenset()
 
 
 def near_join(query: str, parameters: Mapping[str, Any]) -> NearJoin | None:
@@ -55,7 +58,9 @@ def near_join(query: str, parameters: Mapping[str, Any]) -> NearJoin | None:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
         return None
     numbers = isinstance(asked, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in asked)
-    return NearJoin(space, asked, k, shape.columns) if isinstance(asked, str) or (numbers and asked) else None
+    if not (isinstance(asked, str) or (numbers and asked)):
+        return None
+    return NearJoin(space, asked, k, shape.columns, shape.spent)
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,13 @@ class _Shape:
     Attributes:
         arguments: Of `neighbours`: space, query, k.
         table: The space that is joined, in lower case.
-        columns: As `NearJoin`.
+        columns, spent: As `NearJoin`.
     """
 
     arguments: tuple[_Given, _Given, _Given]
     table: str
     columns: frozenset[str] | None
+    spent: frozenset[str]
 
 
 @lru_cache(maxsize=256)
@@ -97,7 +103,9 @@ def _shape(query: str) -> _Shape | None:
     used = [node for node in _nodes(select) if node.get("type") in ("BASE_TABLE", "SHOW_REF", "TABLE_FUNCTION")]
     if len(used) != 2:
         return None
-    return _Shape(arguments, table["table_name"].lower(), _columns(select, {_name(hits), _name(table)}))
+    uses = Counter(node["identifier"] for node in _nodes(select) if node.get("class") == "PARAMETER")
+    spent = frozenset(name for name, _ in arguments if name is not None and uses[name] == 1)
+    return _Shape(arguments, table["table_name"].lower(), _columns(select, {_name(hits), _name(table)}), spent)
 
 
 def _columns(select: Node, sides: set[str]) -> frozenset[str] | None:

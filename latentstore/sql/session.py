@@ -121,9 +121,11 @@ class Session:
         if self._hits_only is None:
             self._hits_only = HitsOnly(self._functions, self._limits.memory)
         rows, hits = self._functions.hits(near.space, near.query, near.k)
-        beside = self._beside(near, rows, hits["id"])
-        with self._hits_only.showing(near.space, hits, beside, self._types[near.space]) as connection:
-            return self._batches(connection, statement, parameters)
+        beside = self._beside(near, rows, hits.field("id"))
+        connection = self._hits_only.show(near.space, hits, beside, self._types[near.space])
+        # A vector takes longer to bind than the query to run.
+        left = {name: None if name in near.spent else value for name, value in parameters.items()}
+        return self._batches(connection, statement, left)
 
     def _beside(self, near: NearJoin, rows: Int64[Array, " m"], ids: pa.Array) -> pa.Table:
         """The rows of the hits, as the space's view would show them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -21,7 +22,7 @@ def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
     if len(query) > MAX_LENGTH:
         raise QueryRefused(f"the query has {len(query)} characters; at most {MAX_LENGTH} are read")
     try:
-        statements = duckdb.extract_statements(query)
+        statements = _parsed(query)
     except (duckdb.Error, UnicodeError) as error:
         raise QueryRefused(f"the query does not parse: {message(error)}") from error
     if len(statements) != 1:
@@ -35,6 +36,12 @@ def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
             "name each one $name and pass its value"
         )
     return statements[0]
+
+
+@lru_cache(maxsize=256)
+def _parsed(query: str) -> list[duckdb.Statement]:
+    statements: list[duckdb.Statement] = duckdb.extract_statements(query)
+    return statements
 
 
 def plain_values(parameters: Mapping[str, Any]) -> dict[str, Any]:

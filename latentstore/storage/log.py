@@ -59,6 +59,8 @@ class Log:
 
     def unfinished(self) -> bool:
         """Whether a creation ended before the first version: there is no manifest, and nothing that one could name."""
+        if self.exists(read_number(self.layout.hint) or 1):  # one look where there is nothing to doubt
+            return False
         if self.newest() is not None or (read_number(self.layout.floor) or 1) > 1:
             return False
         with files.reading(self.layout.folder):
