@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from latentstore.errors import ConfigInvalid, InputError, ShapeMismatch
-from latentstore.storage import artefacts, bulk, files, staging
+from latentstore.errors import ConfigInvalid
+from latentstore.storage import artefacts, bulk, files, staged_rows, staging
 from latentstore.storage import rows as changes
 from latentstore.storage.changed_rows import ChangedRows
-from latentstore.storage.columns import fit_columns
 from latentstore.storage.hashing import check_ids
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest
 from latentstore.storage.rows import KEEP, Append, OnExisting
 from latentstore.storage.sources import open_source
 from latentstore.storage.staging import StagedSegment
-from latentstore.storage.writing import Scratch, write_segment
-from latentstore.types import Array, Metric, check_vectors
+from latentstore.storage.writing import Scratch
 
 
 class SpaceFiles(ChangedRows):
@@ -84,9 +79,10 @@ class SpaceFiles(ChangedRows):
         Raises:
             InputError: As `stage`; nothing of what was written stays.
         """
+        self._writable()
         with Scratch(self.layout) as scratch:
             staged = replace(
-                self._stage(scratch, ids, parts, dim),
+                staged_rows.stage(self.snapshot(), scratch, check_ids(ids), parts, dim),
                 encoder=encoder,
                 key=key,
                 properties=dict(properties or {}),
@@ -96,24 +92,6 @@ class SpaceFiles(ChangedRows):
                 if key is not None and staged.record is not None:
                     staging.keep(staged)
         return staged
-
-    def _stage(
-        self, scratch: Scratch, ids: Sequence[str], parts: Iterable[tuple[Any, Any]], dim: int | None = None
-    ) -> StagedSegment:
-        """Write a segment, durable but for the folder: the commit, or `stage`, sees to that."""
-        self._writable()
-        base = self.snapshot()
-        listed = check_ids(ids)
-        width = base.dim if dim is None else dim
-        checked = _checked(parts, len(listed), width, base.metric, base.column_types if dim is None else {})
-        first = next(checked)
-        columns = tuple((field.name, str(field.type)) for field in first[1].schema)
-        stored = [name for name, kind in columns if kind != "null"]
-        record = None
-        if listed:
-            rows = ((vectors, table.select(stored)) for vectors, table in chain([first], checked))
-            record = write_segment(scratch, listed, width, rows)
-        return StagedSegment(self.layout, record, width, columns)
 
     def append(
         self,
@@ -178,9 +156,9 @@ class SpaceFiles(ChangedRows):
         if on_existing == "refuse":  # before anything is written
             changes.refuse_taken(ids, self.snapshot())
         with Scratch(self.layout) as scratch:
-            staged = self._stage(scratch, ids, [(vectors, metadata)])
+            staged = staged_rows.stage_side_by_side(self.snapshot(), scratch, ids, vectors, metadata)
             operation = "add" if on_existing == "refuse" else "upsert"
-            return self._commit_rows(Append([staged], on_existing).apply, operation, scratch)
+            return self._commit_rows(Append(staged, on_existing).apply, operation, scratch)
 
     def upsert(self, ids: Sequence[str], vectors: Any, metadata: Any = None) -> Manifest:
         """Add items, replacing those whose ids exist: the old row dies, a new one is appended."""
@@ -275,22 +253,3 @@ class SpaceFiles(ChangedRows):
         """
         put = artefacts.Put(version, index, tuple(concepts), tuple(maps), tuple(remove), allow_stale)
         return self.commit(lambda base: put.apply(base.manifest), operation=operation)
-
-
-def _checked(
-    parts: Iterable[tuple[Any, Any]], n: int, dim: int, metric: Metric, columns: Mapping[str, pa.DataType]
-) -> Iterator[tuple[Array, pa.Table]]:
-    """Vectors and metadata of each part, checked at the door; together they are n rows."""
-    schema, rows = None, 0
-    for vectors, metadata in parts:
-        checked = check_vectors(vectors, dim, metric, first_row=rows)
-        rows += len(checked)
-        if checked.ndim != 2 or rows > n:
-            raise ShapeMismatch(f"vectors have shape {checked.shape} for {n} ids; pass one row per id")
-        table = fit_columns(metadata, len(checked), columns)
-        if schema is not None and table.schema != schema:
-            raise InputError(f"metadata of row {rows - 1} has columns {table.schema}, of row 0 {schema}; pass the same")
-        schema = table.schema
-        yield checked, table
-    if rows != n:
-        raise ShapeMismatch(f"vectors have {rows} rows for {n} ids; pass one row per id")

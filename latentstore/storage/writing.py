@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 256  # that tell whether vectors can be compressed, and values repeat
 WORTHWHILE = 0.75  # of their bytes must be left at most
 ROW_GROUP = 16_384  # rows of a Parquet row group: small enough to fetch few rows, large enough to compress
+VALUES = 32_768  # that are encoded at a time: a vector is many, and by default 1,024 are, in a third more time
 ROW_GROUP_MIN = ROW_GROUP // 4  # fewer wait for the next rows, or for the end
 
 
@@ -110,6 +111,7 @@ class SegmentWriter:
             use_dictionary=[path for name, path in flat.items() if _repeating(table[name])],
             column_encoding={"vector.list.element": encoding, "row": "DELTA_BINARY_PACKED"},
             write_statistics=[*flat.values()],
+            write_batch_size=VALUES,
         )
 
     def write(

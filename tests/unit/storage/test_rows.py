@@ -24,7 +24,7 @@ from latentstore.errors import (
     UnknownSpace,
     UnknownVersion,
 )
-from latentstore.storage import SpaceFiles, hashing
+from latentstore.storage import SpaceFiles, hashing, staged_rows
 from latentstore.storage.writing import ROW_GROUP_MIN
 
 DIM = 3
@@ -240,6 +240,28 @@ def test_rows_staged_in_parts_are_those_staged_at_once(space: SpaceFiles) -> Non
         with pytest.raises(kind, match=message):
             space.stage_parts(ids, iter(bad))
     assert set((space.folder / "segments").iterdir()) == before, "nothing of it stays"
+
+
+def test_many_rows_are_written_as_a_segment_for_each_core(space: SpaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staged_rows, "SIDE_BY_SIDE", 4 * DIM * 20)
+    monkeypatch.setattr(staged_rows.os, "cpu_count", lambda: 3)
+    ids, given = [f"i{i}" for i in range(70)], vectors(70)
+    space.add(ids[:39], given[:39], {"x": range(39)})
+    space.add(ids[39:], given[39:], {"x": range(39, 70)})
+    space.upsert(ids, given, {"x": range(70)})
+    snapshot = space.snapshot()
+    assert [one.record.count for one in snapshot.segments][-3:] == [23, 23, 24]
+    rows = snapshot.find(ids)
+    assert (np.diff(rows) == 1).all() and len(snapshot) == 70
+    np.testing.assert_array_equal(snapshot.vectors(rows), given)
+    assert snapshot.columns(rows)["x"].to_pylist() == list(range(70))
+    assert space.verify() == []
+
+    before = set((space.folder / "segments").iterdir())
+    given[50, 1] = np.inf
+    with pytest.raises(NotFinite, match="row 50 contains NaN"):
+        space.upsert(ids, given)
+    assert set((space.folder / "segments").iterdir()) == before
 
 
 def test_encoder_changes_only_with_all_rows(space: SpaceFiles) -> None:
