@@ -29,7 +29,11 @@ KEEP: Any = object()  # "as it is", where None means none
 
 @dataclass(frozen=True)
 class Append:
-    """What one append does: see `SpaceFiles.append`."""
+    """What one append does: see `SpaceFiles.append`.
+
+    Attributes:
+        free_in: A version that has none of the ids, where that was looked up.
+    """
 
     staged: Sequence[StagedSegment]
     on_existing: OnExisting = "refuse"
@@ -39,6 +43,7 @@ class Append:
     encoder: Any = KEEP
     source: Any = KEEP
     update: tuple[Sequence[str], Any] | None = None
+    free_in: int | None = None
 
     def _idle(self, manifest: Manifest) -> bool:
         """Whether nothing would change."""
@@ -127,7 +132,7 @@ class Append:
 
     def _dead_rows(self, snapshot: Snapshot, staged: Sequence[StagedSegment]) -> Int64[Array, " k"]:
         dead = [existing_rows(snapshot, self.delete_ids)] if len(self.delete_ids) else []
-        for one in staged:
+        for one in staged if snapshot.version != self.free_in else ():
             segment = one.segment
             assert segment is not None
             rows = snapshot.find_hashed(segment.ids, segment.row_hashes)

@@ -153,12 +153,15 @@ class SpaceFiles(ChangedRows):
         """
         self._writable()
         ids = check_ids(ids)
+        base, free_in = self.snapshot(), None
         if on_existing == "refuse":  # before anything is written
-            changes.refuse_taken(ids, self.snapshot())
+            changes.refuse_taken(ids, base)
+            free_in = base.version
         with Scratch(self.layout) as scratch:
-            staged = staged_rows.stage_side_by_side(self.snapshot(), scratch, ids, vectors, metadata)
+            staged = staged_rows.stage_side_by_side(base, scratch, ids, vectors, metadata)
             operation = "add" if on_existing == "refuse" else "upsert"
-            return self._commit_rows(Append(staged, on_existing).apply, operation, scratch)
+            request = Append(staged, on_existing, free_in=free_in)
+            return self._commit_rows(request.apply, operation, scratch)
 
     def upsert(self, ids: Sequence[str], vectors: Any, metadata: Any = None) -> Manifest:
         """Add items, replacing those whose ids exist: the old row dies, a new one is appended."""
