@@ -122,6 +122,19 @@ class Gather:
         return numbers, positions
 
 
+def groups(numbers: Int64[Array, " m"]) -> Iterator[tuple[int, Array]]:
+    """Where each number occurs: (number, indices ascending)."""
+    if not len(numbers):
+        return
+    if (numbers == numbers[0]).all():
+        yield int(numbers[0]), np.arange(len(numbers))
+        return
+    order = np.argsort(numbers, kind="stable")
+    edges = np.flatnonzero(np.diff(numbers[order])) + 1
+    for indices in np.split(order, edges):
+        yield int(numbers[indices[0]]), indices
+
+
 def _present(numbers: Int64[Array, " m"]) -> list[int]:
     """Which of 0, 1, 2, … occur. NumPy's `unique` would sort, and load a module that takes longer than a search."""
     found: list[int] = np.flatnonzero(np.bincount(numbers)).tolist()

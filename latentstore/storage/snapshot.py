@@ -14,7 +14,7 @@ import pyarrow as pa
 from latentstore.errors import InputError, NotFound, UnknownItem, suggest
 from latentstore.storage import arrow, artefacts
 from latentstore.storage import columns as column_types
-from latentstore.storage.gather import Gather
+from latentstore.storage.gather import Gather, groups
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
@@ -105,7 +105,7 @@ class Snapshot:
         rows = _row_array(rows)
         numbers = np.searchsorted(self._first_rows, rows, side="right") - 1
         positions = np.full(len(rows), -1, np.int64)
-        for number, chosen in _groups(numbers):
+        for number, chosen in groups(numbers):
             if number >= 0:
                 positions[chosen] = self.segments[number].position_of(rows[chosen])
         return np.where(positions < 0, -1, numbers), positions
@@ -144,7 +144,7 @@ class Snapshot:
         if (numbers < 0).any():
             row = int(np.asarray(rows)[numbers < 0][0])
             raise UnknownItem(f"row {row} is not in version {self.version}; it was deleted or never existed")
-        for number, chosen in _groups(numbers):
+        for number, chosen in groups(numbers):
             yield self.segments[number], chosen, positions[chosen]
 
     def vectors(self, rows: Int64[Array, " m"]) -> Float32[Array, "m d"]:
@@ -290,16 +290,3 @@ def _take(vectors: Float32[Array, "n d"], positions: Int64[Array, " k"]) -> Floa
     if len(positions) and positions[-1] - positions[0] + 1 == len(positions) and (np.diff(positions) == 1).all():
         return vectors[positions[0] : positions[-1] + 1]  # mapped, not copied
     return vectors[positions]
-
-
-def _groups(numbers: Int64[Array, " m"]) -> Iterator[tuple[int, Array]]:
-    """Where each number occurs: (number, indices ascending)."""
-    if not len(numbers):
-        return
-    if (numbers == numbers[0]).all():
-        yield int(numbers[0]), np.arange(len(numbers))
-        return
-    order = np.argsort(numbers, kind="stable")
-    edges = np.flatnonzero(np.diff(numbers[order])) + 1
-    for indices in np.split(order, edges):
-        yield int(numbers[indices[0]]), indices
