@@ -26,13 +26,11 @@ class RowSet:
 
     Attributes:
         rows: Row numbers, ascending, (r,).
-        asked: Whether a search has compared all of them.
         gathered: Their vectors as a search wants them, once they were gathered.
     """
 
     def __init__(self, rows: Int64[Array, " r"]) -> None:
         self.rows = rows
-        self.asked = False
         self.gathered: Float32[Array, "r d"] | None = None
         self._mask: Mask | None = None
 

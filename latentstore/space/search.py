@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 PLANS_KEPT = 256
-GATHER = 16_384  # matching rows gathered at a time, where they are not kept …
-GATHERED_FLOATS = 1 << 18  # … and for one query: 1 MiB stays in the cache
+GATHER = 16_384  # matching rows gathered at a time, where they are too many to be kept
 
 
 class Searcher:
@@ -112,12 +111,12 @@ class Searcher:
         explanation: Explanation,
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         metric = self.snapshot.metric
-        if chosen is not None and self._worth_keeping(chosen, len(queries)):
+        if chosen is not None and 0 < len(chosen) * self.snapshot.dim <= GATHER_FLOATS:
             vectors = self._sets.gathered(chosen)
             explanation.watch.lap("gather")
             found = scan([(vectors, chosen.rows)], queries, k, metric, unit=True)
         else:
-            found = scan(self._blocks(0, chosen, len(queries)), queries, k, metric)
+            found = scan(self._blocks(0, chosen), queries, k, metric)
         explanation.watch.lap("scan")
         explanation.compared += explanation.matching
         explanation.ranked += found.shape[1]
@@ -142,7 +141,7 @@ class Searcher:
         explanation.index, explanation.effort = index.factory, effort
         explanation.compared += round(index.mean_list * effort) if index.kind == "ivf" else effort
         if self.unindexed:
-            rest = scan(self._blocks(part.covers, chosen, len(queries)), queries, k, snapshot.metric)
+            rest = scan(self._blocks(part.covers, chosen), queries, k, snapshot.metric)
             candidates = np.concatenate([candidates, rest], axis=1)
             explanation.compared += self.unindexed
             explanation.watch.lap("scan")
@@ -156,18 +155,12 @@ class Searcher:
                 rows[short], distances[short] = self._exactly(queries[short], k, chosen, explanation)
         return rows, distances
 
-    def _worth_keeping(self, chosen: RowSet, queries: int) -> bool:
-        """Whether to keep the vectors of these rows: few at once, many when they are asked for again."""
-        floats, again, chosen.asked = len(chosen) * self.snapshot.dim, chosen.asked or queries > 1, True
-        return 0 < floats <= (GATHER_FLOATS if again else GATHERED_FLOATS)
-
-    def _blocks(self, first: int, chosen: RowSet | None, queries: int) -> Iterator[Block]:
-        """Live (and matching) vectors with row numbers from `first` on, for so many queries."""
+    def _blocks(self, first: int, chosen: RowSet | None) -> Iterator[Block]:
+        """Live (and matching) vectors with row numbers from `first` on."""
         if chosen is not None:
             rows = chosen.rows[np.searchsorted(chosen.rows, first) :]
-            step = GATHER if queries > 1 else max(1, GATHERED_FLOATS // self.snapshot.dim)
-            for start in range(0, len(rows), step):
-                part = rows[start : start + step]
+            for start in range(0, len(rows), GATHER):
+                part = rows[start : start + GATHER]
                 yield self.snapshot.gather(part), part
             return
         for segment in self.snapshot.segments:

@@ -8,7 +8,6 @@ import pytest
 
 import latentstore as ls
 from latentstore.errors import ConfigInvalid, InputError, NotFinite, NotSupported, UnknownItem
-from latentstore.space import search
 from latentstore.types import METRICS
 
 N, D = 12_000, 48
@@ -63,28 +62,6 @@ def test_the_explanation_says_what_was_done(space):
     assert (exact.strategy, exact.compared) == ("exact", N)
     assert "recall 1.0 asked for" in str(exact)
     assert space.search("'i3'").explanation is None
-
-
-def test_a_filter_gives_the_same_the_first_time_and_later(space, vectors, metadata, monkeypatch):
-    """A large set is read bit by bit once, and kept when it is asked for again; a batch keeps it at once."""
-    monkeypatch.setattr(search, "GATHERED_FLOATS", 500 * D)
-    where, query = "price < 200", vectors[7] + np.float32(0.1)
-    rows = np.flatnonzero(metadata["price"].to_numpy() < 200)
-    assert len(rows) > 3 * 500
-    there, asked = vectors[rows].astype(np.float64), query.astype(np.float64)
-    scores = {
-        "l2": -np.linalg.norm(there - asked, axis=1),
-        "cosine": there @ asked / np.linalg.norm(there, axis=1),
-        "ip": there @ asked,
-    }[space.metric]
-    nearest = [f"i{row}" for row in rows[np.argsort(-scores)[:20]]]
-    once, twice = (space.search(query, 20, where=where, recall=1.0, explain=True) for _ in range(2))
-    assert "gather" not in once.explanation.seconds, "control: they differ in how they are answered"
-    assert "gather" in twice.explanation.seconds
-    many = space.search(np.stack([query, query]), 20, where="price < 200 and true", recall=1.0, explain=True)
-    assert "gather" in many.explanation.seconds
-    for found in (once.ids, twice.ids, *many.ids):
-        assert found.tolist() == nearest
 
 
 def test_a_radius_cuts_off(space):
