@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentstore.errors import FilterRefused, StorageError
-from latentstore.filters import SegmentFile, parse_where, resident, select_rows
+from latentstore.filters import SegmentFile, parse, parse_where, resident, select_rows
 from latentstore.filters.resident import LEAST_ROWS
 
 N = 3_000
@@ -472,3 +472,33 @@ def test_columns_in_memory_serve_threads_while_others_are_evicted(large, monkeyp
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("price > 1", "price + 1"),
+        ("len(tags) > 1", "len(tags) + 1"),
+        ("price > 1", "tags > 1"),
+    ],
+)
+def test_a_good_predicate_vouches_for_no_other_but_in_its_numbers(good, bad):
+    def forget():
+        parse._fitting.clear()
+        parse._parse.cache_clear()
+
+    forget()
+    with pytest.raises(FilterRefused) as alone:
+        parse_where(bad, TYPES)
+    parse_where(good, TYPES)
+    with pytest.raises(FilterRefused) as after:
+        parse_where(bad, TYPES)
+    assert str(after.value) == str(alone.value)
+
+
+def test_numbers_of_any_size_fit(table, whole):
+    values = table["big"].to_pylist()
+    for number in (3, 2**20, 2**40, 2**62, -(2**62), 1.5, 10**25):
+        expected = [row for row, value in enumerate(values) if value is not None and value > number]
+        found = select_rows(parse_where(f"big > {number}", TYPES), whole) - 1000
+        assert found.tolist() == expected
