@@ -57,7 +57,7 @@ def near_join(query: str, parameters: Mapping[str, Any]) -> NearJoin | None:
         return None
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
         return None
-    numbers = isinstance(asked, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in asked)
+    numbers = isinstance(asked, list) and {*map(type, asked)} <= {int, float}
     if not (isinstance(asked, str) or (numbers and asked)):
         return None
     return NearJoin(space, asked, k, shape.columns, shape.spent)

@@ -14,6 +14,8 @@ from latentstore.errors import QueryRefused
 
 MAX_LENGTH = 1_000_000  # characters
 
+_SCALARS = {type(None), str, bool, int, float}
+
 
 def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
     """Parse the text; anything but one SELECT, with a value for each of its parameters, is refused."""
@@ -59,6 +61,8 @@ def _plain(name: str, value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, list | tuple):
+        if {*map(type, value)} <= _SCALARS:  # a vector: one by one would take a twentieth of its query's time
+            return list(value)
         return [_plain(name, one) for one in value]
     raise QueryRefused(f"parameter {name!r} is a {type(value).__name__}; pass numbers, text, Booleans or a vector")
 
