@@ -212,12 +212,12 @@ def _codec(vectors: Float32[Array, "n d"]) -> tuple[str, str]:
 
 
 def _repeating(column: pa.ChunkedArray) -> bool:
-    """Whether values repeat, by a sample."""
+    """Whether values, of lists their items, repeat, by a sample."""
     import pyarrow.compute as pc  # here: a quarter of the time a reader takes to start
 
-    if pa.types.is_nested(column.type):
-        return True
     sample = column.slice(0, SAMPLE_ROWS)
+    while pa.types.is_list(sample.type):
+        sample = pc.list_flatten(sample)
     return 2 * int(pc.count_distinct(sample).as_py()) <= len(sample)
 
 

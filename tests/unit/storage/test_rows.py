@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,7 @@ from latentstore.errors import (
     UnknownSpace,
     UnknownVersion,
 )
-from latentstore.storage import SpaceFiles, hashing, staged_rows
-from latentstore.storage.writing import ROW_GROUP_MIN
+from latentstore.storage import SpaceFiles, hashing
 
 DIM = 3
 
@@ -212,56 +210,6 @@ def test_append_several_replace_and_delete_in_one_version(space: SpaceFiles) -> 
         space.append([space.stage(["x"], vectors(1)), space.stage(["x", "y"], vectors(2))])
     with pytest.raises(ConfigInvalid, match="on_existing"):
         space.append([], on_existing="overwrite")  # type: ignore[arg-type]
-
-
-def test_rows_staged_in_parts_are_those_staged_at_once(space: SpaceFiles) -> None:
-    n, cuts = (
-        ROW_GROUP_MIN + 50,
-        [0, 1, 30, ROW_GROUP_MIN + 40, ROW_GROUP_MIN + 50],
-    )  # groups full, held back, left over
-    ids, given = [f"i{i}" for i in range(n)], vectors(n)
-    metadata = pa.table({"x": range(n), "empty": pa.nulls(n)})
-    parts = [(given[a:b], metadata[a:b]) for a, b in pairwise(cuts)]
-    space.append([space.stage_parts(ids, iter(parts))])
-    snapshot = space.snapshot()
-    rows = snapshot.find(ids)
-    assert rows.tolist() == list(range(n))
-    np.testing.assert_array_equal(snapshot.vectors(rows), given)
-    assert snapshot.columns(rows, ["x"])["x"].to_pylist() == list(range(n))
-    assert space.verify() == []
-
-    before = set((space.folder / "segments").iterdir())
-    for bad, kind, message in (
-        ([*parts, (vectors(1), {"x": [1], "empty": [None]})], ShapeMismatch, f"for {n} ids"),
-        (parts[:-1], ShapeMismatch, f"vectors have {n - 10} rows for {n} ids"),
-        ([parts[0], (given[1:], metadata[1:].select(["x"]))], InputError, "columns"),
-        ([parts[0], (np.full((n - 1, DIM), np.nan), metadata[1:])], NotFinite, "row 1 contains NaN"),
-    ):
-        with pytest.raises(kind, match=message):
-            space.stage_parts(ids, iter(bad))
-    assert set((space.folder / "segments").iterdir()) == before, "nothing of it stays"
-
-
-def test_many_rows_are_written_as_a_segment_for_each_core(space: SpaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staged_rows, "SIDE_BY_SIDE", 4 * DIM * 20)
-    monkeypatch.setattr(staged_rows.os, "cpu_count", lambda: 3)
-    ids, given = [f"i{i}" for i in range(70)], vectors(70)
-    space.add(ids[:39], given[:39], {"x": range(39)})
-    space.add(ids[39:], given[39:], {"x": range(39, 70)})
-    space.upsert(ids, given, {"x": range(70)})
-    snapshot = space.snapshot()
-    assert [one.record.count for one in snapshot.segments][-3:] == [23, 23, 24]
-    rows = snapshot.find(ids)
-    assert (np.diff(rows) == 1).all() and len(snapshot) == 70
-    np.testing.assert_array_equal(snapshot.vectors(rows), given)
-    assert snapshot.columns(rows)["x"].to_pylist() == list(range(70))
-    assert space.verify() == []
-
-    before = set((space.folder / "segments").iterdir())
-    given[50, 1] = np.inf
-    with pytest.raises(NotFinite, match="row 50 contains NaN"):
-        space.upsert(ids, given)
-    assert set((space.folder / "segments").iterdir()) == before
 
 
 def test_encoder_changes_only_with_all_rows(space: SpaceFiles) -> None:
