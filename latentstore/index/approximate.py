@@ -12,6 +12,7 @@ import numpy as np
 from latentstore.errors import ChecksumMismatch
 from latentstore.index import probing, tuning
 from latentstore.index.exact import prepared
+from latentstore.index.joining import join
 from latentstore.index.tuning import Operating, Reach
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class ApproximateIndex:
     def join(self, parts: Sequence[ApproximateIndex]) -> None:
         """Append the vectors of parts, which are emptied."""
         for part in parts:
-            self.faiss_index.merge_from(part.faiss_index, len(self))
+            join(self.faiss_index, part.faiss_index)
         for name in ("mean_list", "list_sizes", "list_of"):
             self.__dict__.pop(name, None)
 

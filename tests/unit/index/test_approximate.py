@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import faiss
 import numpy as np
 import pytest
 
@@ -93,6 +94,38 @@ def test_parts_joined_find_what_one_index_finds(vectors, tmp_path, metric):
     point = joined.operating(None)
     assert recall(joined, vectors[:6200], vectors[6200:], metric, point) >= 0.93
     assert np.array_equal(np.bincount(joined.list_of, minlength=len(joined.list_sizes)), joined.list_sizes)
+
+
+def packed(lists, number, size):
+    """The codes of a list, unpacked from its blocks of 32, (size, bytes)."""
+    blocks = faiss.rev_swig_ptr(lists.get_codes(number), -(-size // lists.n_per_block) * lists.block_size)
+    blocks = blocks.reshape(-1, lists.block_size)
+    return [lists.packer.unpack_1(blocks, place).tolist() for place in range(size)]
+
+
+def test_a_list_as_long_as_a_block_has_bytes_is_joined(vectors):
+    """Where FAISS itself writes beyond the end of a list; see `joining`."""
+    index = ApproximateIndex.build(vectors[:4000], "l2", "ivf", seed=0)
+    inner = faiss.downcast_InvertedLists(index.faiss_index.invlists)
+    number = int(index.list_sizes.argmax())
+    short = inner.block_size - int(index.list_sizes[number])
+    assert short > 0
+    members = vectors[:4000][index.list_of == number]
+    given = [members[np.arange(short) % len(members)], np.concatenate([vectors[4000:6000], members[:40]])]
+    joined = index.part(vectors[:4000])
+    joined.join([index.part(given[0])])
+    assert joined.list_sizes[number] == inner.block_size
+    joined.join([index.part(given[1])])
+
+    whole = index.part(np.concatenate([vectors[:4000], *given]))
+    assert len(joined) == len(whole) == 4000 + sum(map(len, given))
+    np.testing.assert_array_equal(joined.list_of, whole.list_of)
+    for one, size in enumerate(whole.list_sizes.tolist()):
+        lists = [faiss.downcast_InvertedLists(each.faiss_index.invlists) for each in (joined, whole)]
+        ids, others = (faiss.rev_swig_ptr(each.get_ids(one), size) for each in lists)
+        np.testing.assert_array_equal(ids, others)
+        codes, others = (packed(each, one, size) for each in lists)
+        np.testing.assert_array_equal(codes, others, err_msg=str(one))
 
 
 @pytest.mark.parametrize("metric", METRICS)
