@@ -39,7 +39,7 @@ def build_index(work: Workspace) -> Outcome:
 
 def can_extend(space: EmbeddingSpace, **parameters: Any) -> bool:
     """Whether there is an index with these parameters that new rows can join, and building anew does not pay yet."""
-    record = current_index(space.snapshot)
+    record = current_index(space.snapshot.manifest)
     if record is None or record.kind != "ivf" or any(record.properties.get(k) != v for k, v in parameters.items()):
         return False
     return not any("build_index" in advice for advice in space.status().advice)

@@ -80,6 +80,18 @@ class ApproximateIndex:
         curve, reach = tuning.measure(replace(self, curve=(), reach=None), vectors, seed, live)
         return replace(self, curve=curve, reach=reach)
 
+    def measured_again(
+        self, vectors: Float32[Array, "n d"], *, live: Bool[Array, " n"] | None = None
+    ) -> ApproximateIndex:
+        """`measured`, of the operating points it has: a fraction of the time."""
+        efforts = [(point.effort, point.factor) for point in self.curve]
+        curve, reach = tuning.measure(replace(self, curve=(), reach=None), vectors, 0, live, efforts)
+        return replace(self, curve=curve, reach=reach)
+
+    def measured_as(self, properties: dict[str, Any]) -> ApproximateIndex:
+        """The same structure with the curve and reach that `properties` tell of."""
+        return replace(self, curve=_curve(properties), reach=_reach(properties))
+
     def operating(self, recall: float | None, *, filtered: bool = False) -> Operating | None:
         """The fastest operating point measured to reach `recall` (None: the target), or None when none does.
 
@@ -153,11 +165,16 @@ class ApproximateIndex:
 
     def part(self, vectors: Float32[Array, "n d"]) -> ApproximateIndex:
         """An index of other vectors with the same trained quantisers, to be joined to this one later."""
+        empty = self.emptied()
+        _add(empty.faiss_index, vectors, self.metric)
+        return empty
+
+    def emptied(self) -> ApproximateIndex:
+        """The trained quantisers without vectors."""
         import faiss
 
         inner = faiss.clone_index(self.faiss_index)
         inner.reset()
-        _add(inner, vectors, self.metric)
         return replace(self, faiss_index=inner)
 
     def join(self, parts: Sequence[ApproximateIndex]) -> None:
@@ -202,10 +219,16 @@ class ApproximateIndex:
             inner = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped and properties["kind"] == "ivf" else 0)
         except RuntimeError as error:
             raise ChecksumMismatch(f"{path} is not an index FAISS can read ({error}); build the index again") from error
-        curve = tuple(Operating(**point) for point in properties["curve"])
-        reach = Reach.from_json(properties["reach"]) if properties.get("reach") else None
-        kind, metric, factory = properties["kind"], properties["metric"], properties["factory"]
-        return cls(kind, metric, factory, curve, reach, properties["target_recall"], inner)
+        kind, metric, factory, target = (properties[key] for key in ("kind", "metric", "factory", "target_recall"))
+        return cls(kind, metric, factory, _curve(properties), _reach(properties), target, inner)
+
+
+def _curve(properties: dict[str, Any]) -> tuple[Operating, ...]:
+    return tuple(Operating(**point) for point in properties["curve"])
+
+
+def _reach(properties: dict[str, Any]) -> Reach | None:
+    return Reach.from_json(properties["reach"]) if properties.get("reach") else None
 
 
 @cache

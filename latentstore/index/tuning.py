@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TRAIN_PER_LIST = 64  # training vectors per inverted list: k-means gains little beyond
 TUNING_QUERIES = 256
+REACH_QUERIES = 64  # of those; each tells of hundreds of neighbours, whose search takes longest
 TUNING_K = 10
 # Recall is measured on rows of the space; queries from elsewhere do worse. On GloVe they miss a fifth more of their
 # neighbours (.949 for .957), so that a fifth of the errors allowed is kept in reserve.
@@ -96,7 +98,11 @@ def training_rows(factory: str, n: int, seed: int) -> Int64[Array, " s"]:
 
 
 def measure(
-    index: ApproximateIndex, vectors: Float32[Array, "n d"], seed: int, live: Bool[Array, " n"] | None = None
+    index: ApproximateIndex,
+    vectors: Float32[Array, "n d"],
+    seed: int,
+    live: Bool[Array, " n"] | None = None,
+    efforts: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[tuple[Operating, ...], Reach | None]:
     """Recall and time over a grid of efforts, kept where more time buys more recall, fastest first; and the reach.
 
@@ -105,14 +111,19 @@ def measure(
         vectors: What it holds, (n, d); NaN where not `live`.
         seed: Chooses the queries.
         live: Which vectors count, (n,); what dead ones cost is measured too. All when None.
+        efforts: Of operating points, and their factors; the whole grid when None.
     """
     known = np.arange(len(vectors)) if live is None else np.flatnonzero(live)
     rows = np.sort(np.random.default_rng([seed, 1]).choice(known, min(TUNING_QUERIES, len(known)), replace=False))
     queries = np.ascontiguousarray(vectors[rows])
-    most = min(max(NEIGHBOURS) if index.kind == "ivf" else TUNING_K, len(known) - 1)
-    truth, truth_distances = exact_search(vectors, queries, most + 1, index.metric, allowed=live)
-    curve = _curve(index, vectors, rows, truth, truth_distances)
-    return curve, _reach(index, queries, truth) if index.kind == "ivf" else None
+    near, far = (min(k, len(known) - 1) + 1 for k in (TUNING_K, max(NEIGHBOURS)))
+    truth, distances = exact_search(vectors, queries, near, index.metric, allowed=live)
+    curve = _curve(index, vectors, rows, truth, distances, _grid(index) if efforts is None else efforts)
+    if index.kind != "ivf":
+        return curve, None
+    queries = queries[:: TUNING_QUERIES // REACH_QUERIES]
+    truth, _ = exact_search(vectors, queries, far, index.metric, allowed=live)
+    return curve, _reach(index, queries, truth)
 
 
 def _curve(
@@ -121,6 +132,7 @@ def _curve(
     rows: Int64[Array, " m"],
     truth: Int64[Array, "m t"],
     truth_distances: Float32[Array, "m t"],
+    efforts: Sequence[tuple[int, int]],
 ) -> tuple[Operating, ...]:
     k = min(TUNING_K, truth.shape[1] - 1)
     queries = np.ascontiguousarray(vectors[rows])
@@ -130,7 +142,7 @@ def _curve(
     limit = farthest + (-ROUNDING if index.metric == "ip" else ROUNDING) * np.abs(farthest)
     there = (truth[:, : k + 1] != rows[:, None]).sum(axis=1)
     points, stored = list[Operating](), InArray(vectors)
-    for effort, factor in _grid(index):
+    for effort, factor in efforts:
         if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points):
             continue  # more of both takes longer and has nothing to win
         if (before := [p for p in points if p.factor == factor][-2:]) and len(before) == 2 and _settled(*before):

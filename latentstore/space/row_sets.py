@@ -14,7 +14,7 @@ from latentstore.types import Array
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
 
-    from latentstore.space.indexing import IndexPart
+    from latentstore.space.opened import Part
     from latentstore.storage import Snapshot
 
 SETS_KEPT = 64
@@ -32,19 +32,19 @@ class RowSet:
     def __init__(self, rows: Int64[Array, " r"]) -> None:
         self.rows = rows
         self.gathered: Float32[Array, "r d"] | None = None
-        self._mask: Mask | None = None
+        self._masks: dict[int, Mask] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def mask(self, part: IndexPart) -> Mask:
-        """The positions of the index that may be returned; matching rows are live, so that its own mask is implied."""
-        if self._mask is None:
+    def mask(self, number: int, part: Part) -> Mask:
+        """The positions of a part of the index that may be returned; matching rows are live, so its mask is implied."""
+        if number not in self._masks:
             positions = np.searchsorted(part.rows, self.rows).clip(max=len(part.rows) - 1)
             allowed = np.zeros(len(part.rows), bool)
             allowed[positions[part.rows[positions] == self.rows]] = True
-            self._mask = Mask(allowed)
-        return self._mask
+            self._masks[number] = Mask(allowed)
+        return self._masks[number]
 
 
 class RowSets:

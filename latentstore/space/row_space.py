@@ -97,6 +97,10 @@ class RowSpace:
         self.refresh()
         return manifest.version if manifest else self.version
 
+    def _added(self, manifest: Manifest) -> int:
+        """After rows were added; returns the version to read."""
+        return self._written(manifest)
+
     # Rows
 
     def add(
@@ -131,7 +135,7 @@ class RowSpace:
             SpaceMismatch: Another encoder.
         """
         source = rows.Given(ids, vectors, metadata, encoder, id_column, vector_column)
-        return self._written(rows.write(self, source, replace=False))
+        return self._added(rows.write(self, source, replace=False))
 
     def upsert(
         self,
@@ -145,7 +149,7 @@ class RowSpace:
     ) -> int:
         """Append rows, replacing those whose id exists; otherwise as `add`."""
         source = rows.Given(ids, vectors, metadata, encoder, id_column, vector_column)
-        return self._written(rows.write(self, source, replace=True))
+        return self._added(rows.write(self, source, replace=True))
 
     def update(self, ids: str | Sequence[str] | None = None, values: Any = None, *, where: str | None = None) -> int:
         """Change metadata, in one commit; vectors, row numbers and so index and maps stay as they are.

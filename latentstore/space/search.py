@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.index import GATHER_FLOATS, Operating, Plan, blocks, plan_search, rank, scan
-from latentstore.space.indexing import IndexPart, open_index
+from latentstore.index import GATHER_FLOATS, Operating, Plan, blocks, plan_search, prepared, rank, scan
+from latentstore.space.opened import OpenIndex, open_index
 from latentstore.space.row_sets import RowSet, RowSets
 from latentstore.types import Explanation, Stopwatch, ends_missing
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 PLANS_KEPT = 256
+TAIL_FLOATS_KEPT = 1 << 21  # of rows beside the index, gathered once: 8 MiB
 GATHER = 16_384  # matching rows gathered at a time, where they are too many to be kept
 
 
@@ -37,21 +38,29 @@ class Searcher:
         self._sets = RowSets(snapshot)
         self._planned = lru_cache(PLANS_KEPT)(self._plan)
         # Known before it is opened here: a search after every append must not read the whole index every time.
-        self._earlier: IndexPart | None = None if previous is None else previous.__dict__.get("part", previous._earlier)
+        self._earlier: OpenIndex | None = None
+        if previous is not None:
+            self._earlier = previous.__dict__.get("index", previous._earlier)
 
     @cached_property
-    def part(self) -> IndexPart | None:
+    def index(self) -> OpenIndex | None:
         """The snapshot's index, opened on first use unless an earlier snapshot had it open; None when it has none."""
-        part = open_index(self.snapshot, self._earlier)
+        opened = open_index(self.snapshot, self._earlier)
         self._earlier = None
-        return part
+        return opened
 
     @cached_property
     def unindexed(self) -> int:
         """Live rows that the index does not cover."""
-        if self.part is None:
-            return len(self.snapshot)
-        return len(self.snapshot) - (len(self.part.rows) if self.part.alive is None else self.part.alive.count)
+        return len(self.snapshot) - (self.index.alive if self.index else 0)
+
+    @cached_property
+    def _tail(self) -> Block:
+        """The rows that the index does not cover, as a scan wants them, in one piece: one call for each of many small
+        segments takes longer than all they compare."""
+        assert self.index is not None
+        rows = self.snapshot.live_rows(self.index.covers)
+        return prepared(self.snapshot.gather(rows), self.snapshot.metric, ours=True), rows
 
     def matching(self, where: str) -> Int64[Array, " r"]:
         """Live rows that satisfy a predicate, ascending; kept for the next search with the same text."""
@@ -75,7 +84,7 @@ class Searcher:
         chosen = None if where is None else self._sets.matching(where)
         matching = None if chosen is None else len(chosen)
         watch.lap("filter")
-        part = self.part
+        index = self.index
         watch.lap("open")
         plan, point = self._planned(matching, recall)
         live = len(self.snapshot)
@@ -83,21 +92,21 @@ class Searcher:
             plan.strategy, plan.reason, live, live if matching is None else matching, self.unindexed, watch
         )
         watch.lap("plan")
-        if plan.strategy == "index" and part and point:
-            rows, distances = self._by_index(queries, k, part, point, chosen, explanation)
+        if plan.strategy == "index" and index and point:
+            rows, distances = self._by_index(queries, k, index, point, chosen, explanation)
         else:
             rows, distances = self._exactly(queries, k, chosen, explanation)
         return rows, distances, explanation
 
     def _plan(self, matching: int | None, recall: float | None) -> tuple[Plan, Operating | None]:
-        part, live = self.part, len(self.snapshot)
-        point = part.index.operating(recall, filtered=matching is not None) if part else None
+        index, live = self.index, len(self.snapshot)
+        point = index.built.operating(recall, filtered=matching is not None) if index else None
         plan = plan_search(
             live=live,
             matching=matching,
             indexed=live - self.unindexed,
             dim=self.snapshot.dim,
-            kind=part.index.kind if part else None,
+            kind=index.built.kind if index else None,
             reachable=point is not None,
             recall=recall,
         )
@@ -128,20 +137,20 @@ class Searcher:
         self,
         queries: Float32[Array, "m d"],
         k: int,
-        part: IndexPart,
+        index: OpenIndex,
         point: Operating,
         chosen: RowSet | None,
         explanation: Explanation,
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
-        snapshot, index = self.snapshot, part.index
-        mask = part.alive if chosen is None else chosen.mask(part)
-        positions, effort = index.propose(queries, k, point, mask=mask)
-        candidates = part.rows_at(positions)
+        snapshot = self.snapshot
+        candidates, effort, compared = index.propose(queries, k, point, chosen)
         explanation.watch.lap("index")
-        explanation.index, explanation.effort = index.factory, effort
-        explanation.compared += round(index.mean_list * effort) if index.kind == "ivf" else effort
+        explanation.index, explanation.effort = index.built.factory, effort
+        explanation.compared += compared
         if self.unindexed:
-            rest = scan(self._blocks(part.covers, chosen), queries, k, snapshot.metric)
+            few = chosen is None and self.unindexed * snapshot.dim <= TAIL_FLOATS_KEPT
+            beside = [self._tail] if few else self._blocks(index.covers, chosen)
+            rest = scan(beside, queries, k, snapshot.metric, unit=few)
             candidates = np.concatenate([candidates, rest], axis=1)
             explanation.compared += self.unindexed
             explanation.watch.lap("scan")

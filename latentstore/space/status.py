@@ -88,7 +88,7 @@ def status(space: VectorSpace) -> Status:
         for room, records in (("index", manifest.index), ("concepts", manifest.concepts), ("maps", manifest.maps))
         for record in records
     )
-    index = current_index(space.snapshot)
+    index = current_index(space.snapshot.manifest)
     kind = index.kind if index else "none"
     unindexed = _unindexed(space, artefacts) if kind not in ("none", "flat") else len(space)
     return Status(
@@ -113,7 +113,7 @@ def _artefact(space: VectorSpace, room: str, record: ArtefactRecord) -> Artefact
     then_next, then_rows = int(record.properties["next_row"]), int(record.properties["rows"])
     if record.version < space.snapshot.manifest.revived_version:
         return Artefact(room, record.name, record.version, len(space), then_rows)
-    added = int((space.snapshot.live_rows() >= then_next).sum())
+    added = len(space.snapshot.live_rows(then_next))
     outdated = room == "concepts" and record.version < space.snapshot.manifest.metadata_version
     return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added), outdated)
 
@@ -126,7 +126,7 @@ def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Arte
     advice = []
     if kind == "none" and choose_kind("auto", len(space), space.dim) != "flat":
         advice.append("no index: every search compares all rows; run build_index()")
-    record = current_index(space.snapshot)
+    record = current_index(space.snapshot.manifest)
     if record is not None and kind == "ivf":
         held, built = sum(record.properties["parts"]), record.properties["built_rows"]
         reached = any(point["recall"] >= record.properties["target_recall"] for point in record.properties["curve"])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import InputError
-from latentstore.space import hits, indexing, rows
+from latentstore.space import growing, hits, indexing, rows
 from latentstore.space.examples import examples
 from latentstore.space.row_space import RowSpace
 from latentstore.space.status import Status, status
@@ -112,7 +112,11 @@ class VectorSpace(RowSpace):
             NotSupported: There is no ivf index.
         """
         rows.check_writable(self)
-        return self._written(indexing.extend_index(self.files, self.snapshot))
+        return self._written(growing.extend_index(self.files, self.snapshot))
+
+    def _added(self, manifest: Manifest) -> int:
+        """After rows were added: the index takes them when they are many."""
+        return self._written(growing.kept_up(self.files, manifest))
 
     # Versions
 
@@ -211,7 +215,7 @@ class VectorSpace(RowSpace):
         rows.check_writable(self)
         source = open_source(path, format, id_column=id_column, vector_column=vector_column)
         encoder = source.about.get("encoder")
-        return self._written(import_rows(self.files, source, replace=replace, encoder=encoder))
+        return self._added(import_rows(self.files, source, replace=replace, encoder=encoder))
 
     def _pictures(self, wanted: Int64[Array, " n"]) -> Pictures | None:
         """What gives the items of rows as pictures, None when nothing does."""

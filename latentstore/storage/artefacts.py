@@ -97,6 +97,7 @@ class Put:
     maps: tuple[ArtefactRecord, ...] = ()
     remove: tuple[tuple[ArtefactKind, str], ...] = ()
     allow_stale: bool = False
+    instead_of: Sequence[ArtefactRecord] | None = None
 
     def apply(self, base: Manifest) -> Manifest:
         """The manifest with the artefacts.
@@ -117,6 +118,10 @@ class Put:
             raise CommitConflict(
                 f"rows of space {base.space!r} changed in version {base.rows_version}, after version {self.version} "
                 "that this was computed from; compute it again or pass allow_stale=True"
+            )
+        if self.instead_of is not None and tuple(base.index) != tuple(self.instead_of):
+            raise CommitConflict(
+                f"another index of space {base.space!r} was published after version {self.version}; extend that one"
             )
         return replace(
             base,

@@ -134,10 +134,12 @@ class Snapshot:
                 break
         return rows
 
-    def live_rows(self) -> Int64[Array, " n"]:
-        """All live rows, ascending."""
-        parts = [s.rows if s.alive is None else s.rows[s.alive] for s in self.segments]
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+    def live_rows(self, first: int = 0) -> Int64[Array, " n"]:
+        """All live rows from number `first` on, ascending."""
+        there = [s for s in self.segments if s.record.end_row > first]
+        parts = [s.rows if s.alive is None else s.rows[s.alive] for s in there]
+        rows = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return rows[rows.searchsorted(first) :]
 
     def _located(self, rows: Int64[Array, " m"]) -> Iterator[tuple[Segment, Array, Array]]:
         numbers, positions = self.locate(rows)

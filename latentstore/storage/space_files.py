@@ -238,6 +238,7 @@ class SpaceFiles(ChangedRows):
         maps: Sequence[ArtefactRecord] = (),
         remove: Sequence[tuple[ArtefactKind, str]] = (),
         allow_stale: bool = False,
+        instead_of: Sequence[ArtefactRecord] | None = None,
         operation: str = "artefacts",
     ) -> Manifest:
         """Commit artefacts computed from `version`.
@@ -249,10 +250,11 @@ class SpaceFiles(ChangedRows):
             concepts, maps: Replace those of the same name, the others stay.
             remove: (kind, name) of artefacts to drop.
             allow_stale: Commit concepts and maps even if rows changed since; their record names `version`.
+            instead_of: The parts that `index` was made from; a conflict if others are there by now.
             operation: What the log says.
 
         Raises:
             CommitConflict: Rows changed since `version`, in a way that matters to what is put.
         """
-        put = artefacts.Put(version, index, tuple(concepts), tuple(maps), tuple(remove), allow_stale)
+        put = artefacts.Put(version, index, tuple(concepts), tuple(maps), tuple(remove), allow_stale, instead_of)
         return self.commit(lambda base: put.apply(base.manifest), operation=operation)

@@ -137,6 +137,7 @@ OPERATIONS: dict[str, Callable[[SpaceFiles], object]] = {
     "delete": lambda space: space.delete(["base3", "5/1"]),
     "compact": lambda space: space.compact(),
     "index": index,
+    "extend": lambda space: VectorSpace(space).extend_index(),
     "restore": lambda space: space.restore("first"),
     "vacuum": vacuum,
     "artefact": artefact,
@@ -184,7 +185,7 @@ def contents(root: Path) -> Contents:
     query = np.linspace(-1, 1, DIM).astype(np.float32)
     nearest = np.argsort(np.linalg.norm(vectors - query, axis=1))[:5]
     assert opened.search(query, 5, recall=1.0).ids.tolist() == [ids[i] for i in nearest], "another answer"
-    if opened.searcher.part is not None:
+    if opened.searcher.index is not None:
         assert len(opened.search(query, 5)) == 5
     for record in (*snapshot.manifest.concepts, *snapshot.manifest.maps):
         snapshot.read(record.files["content"])

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import latentstore as ls
-from latentstore.errors import ConfigInvalid, InputError, NotFinite, NotSupported, UnknownItem
+from latentstore.errors import ConfigInvalid, InputError, NotFinite, UnknownItem
 from latentstore.types import METRICS
 
 N, D = 12_000, 48
@@ -168,32 +168,3 @@ def test_segments_and_dead_rows_do_not_show(few, vectors):
     batch = few.search(vectors[:40], 20)  # ranked by other code than single queries
     singles = np.stack([few.search(query, 20).ids for query in vectors[:40]])
     assert batch.ids.tolist() == singles.tolist()
-
-
-def test_an_index_grows_without_training(tmp_path, vectors):
-    space = ls.open(tmp_path / "a.store").create_space("grows", dim=D)
-    with pytest.raises(NotSupported, match="no index"):
-        space.extend_index()
-    space.add([f"i{i}" for i in range(8000)], vectors[:8000])
-    space.build_index("ivf", target_recall=0.95)
-    built = space.snapshot.manifest.index[0].files["faiss"]
-    unchanged = space.version
-    assert space.extend_index() == unchanged  # nothing to add
-    for start in range(8000, 10_000, 250):
-        space.add([f"i{i}" for i in range(start, start + 250)], vectors[start : start + 250])
-        assert space.status().unindexed == 250
-        assert any("extend_index" in advice for advice in space.status().advice)
-        space.extend_index()
-        assert space.status().unindexed == 0
-    record = space.snapshot.manifest.index[0]
-    assert record.files["faiss"] == built
-    assert sum(record.properties["parts"]) == 10_000
-    assert len(record.properties["parts"]) <= 4  # merged in tiers
-    space.delete([f"i{i}" for i in range(8100, 8200)])
-    space.compact()
-    queries = vectors[10_000:10_200]
-    found, truth = space.search(queries, 10), space.search(queries, 10, recall=1.0)
-    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.ids, truth.ids, strict=True)]) >= 0.93
-    assert not {f"i{i}" for i in range(8100, 8200)} & set(found.ids.ravel())
-    assert space.search(vectors[9_900], 1, explain=True).ids.tolist() == ["i9900"]
-    assert ls.open(tmp_path / "a.store").verify() == []

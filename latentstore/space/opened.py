@@ -1,0 +1,145 @@
+"""The index of a snapshot, opened: at most two parts, each proposing candidates from the rows it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentstore.index import ApproximateIndex, Mask
+from latentstore.space.indexing import current_index, open_part, span
+from latentstore.types import ends_missing
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64
+
+    from latentstore.index import Operating
+    from latentstore.space.row_sets import RowSet
+    from latentstore.storage import ArtefactRecord, Snapshot
+    from latentstore.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of an index.
+
+    Attributes:
+        index: The structure; its positions are positions in `rows`.
+        rows: Row numbers, ascending, int64 (n,).
+        alive: Which of `rows` are not deleted, None when all.
+    """
+
+    index: ApproximateIndex
+    rows: Int64[Array, " n"]
+    alive: Mask | None = None
+
+    @cached_property
+    def first_row(self) -> int | None:
+        """The first of `rows` that follow each other; None where there are gaps."""
+        return span(self.rows) if len(self.rows) else None
+
+    def rows_at(self, positions: Int64[Array, "m c"]) -> Int64[Array, "m c"]:
+        """Row numbers of positions in the index; those of a query end with −1 where there are too few."""
+        rows = self.rows[positions] if self.first_row is None else positions + self.first_row
+        if ends_missing(positions):
+            rows[positions < 0] = -1
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class OpenIndex:
+    """An index with the rows it covers.
+
+    Attributes:
+        parts: What was built, mapped; and what it grew by since, in memory.
+        covers: Every row below this number is in the index, or was dead when it was built.
+        record: What the manifest says of it.
+    """
+
+    parts: tuple[Part, ...]
+    covers: int
+    record: ArtefactRecord
+
+    @property
+    def built(self) -> ApproximateIndex:
+        """What was built: kind, codes and operating points are those of all parts."""
+        return self.parts[0].index
+
+    @cached_property
+    def alive(self) -> int:
+        """How many live rows it holds."""
+        return sum(len(one.rows) if one.alive is None else one.alive.count for one in self.parts)
+
+    def propose(
+        self, queries: Float32[Array, "m d"], k: int, point: Operating, chosen: RowSet | None
+    ) -> tuple[Int64[Array, "m c"], int, int]:
+        """Candidates for the k nearest of each query, to be ranked exactly.
+
+        Args:
+            queries: Shape (m, d).
+            k: Neighbours wanted.
+            point: How much effort to spend.
+            chosen: Which rows may be proposed; all live ones when None.
+
+        Returns:
+            Rows (m, c), −1 for none; the effort spent; and about how many vectors one query was compared with.
+        """
+        proposed, most, compared = [], 0, 0
+        for number, part in enumerate(self.parts):
+            mask = part.alive if chosen is None else chosen.mask(number, part)
+            positions, effort = part.index.propose(queries, k, point, mask=mask)
+            proposed.append(part.rows_at(positions))
+            most = max(most, effort)
+            compared += round(part.index.mean_list * effort) if part.index.kind == "ivf" else effort
+        return proposed[0] if len(proposed) == 1 else np.concatenate(proposed, axis=1), most, compared
+
+
+def open_index(snapshot: Snapshot, earlier: OpenIndex | None = None) -> OpenIndex | None:
+    """Open a snapshot's index; None when it has none.
+
+    Args:
+        snapshot: Whose.
+        earlier: An index that is open already; what is the same of it is used again.
+
+    Raises:
+        ChecksumMismatch: A file is not the one that was written.
+    """
+    record = current_index(snapshot.manifest)
+    if record is None or record.kind == "flat":
+        return None
+    if earlier is not None and earlier.record == record:
+        parts = list(earlier.parts)
+    else:
+        parts = [_built(snapshot, record, earlier)]
+        if len(record.properties["parts"]) > 1:
+            parts.append(_grown(snapshot, record))
+    covers = int(record.properties["next_row"])
+    live = len(snapshot) - len(snapshot.live_rows(covers))
+    # All live rows below `covers` are in the index: it holds a dead one only if it holds more rows than they are.
+    whole = live == sum(len(one.rows) for one in parts)
+    return OpenIndex(tuple(_with_alive(snapshot, one, whole) for one in parts), covers, record)
+
+
+def _with_alive(snapshot: Snapshot, part: Part, whole: bool) -> Part:
+    if whole:
+        return part if part.alive is None else Part(part.index, part.rows)
+    return Part(part.index, part.rows, Mask(snapshot.locate(part.rows)[0] >= 0))
+
+
+def _built(snapshot: Snapshot, record: ArtefactRecord, earlier: OpenIndex | None) -> Part:
+    """The first part, which stays as it was when an index grows; its operating points may have been measured again."""
+    if earlier is None or earlier.record.files["faiss"] != record.files["faiss"]:
+        return Part(*open_part(snapshot, record, 0, mapped=True))
+    known = earlier.parts[0]
+    same = all(earlier.record.properties[key] == record.properties[key] for key in ("curve", "reach"))
+    return known if same else replace(known, index=known.index.measured_as(record.properties))
+
+
+def _grown(snapshot: Snapshot, record: ArtefactRecord) -> Part:
+    """The other parts as one."""
+    opened = [open_part(snapshot, record, number, mapped=False) for number in range(1, len(record.properties["parts"]))]
+    index = opened[0][0]
+    index.join([part for part, _ in opened[1:]])
+    return Part(index, np.concatenate([rows for _, rows in opened]))

@@ -1,0 +1,129 @@
+"""An ivf index takes new rows without training: when asked, and by itself when they are many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import latentstore as ls
+from latentstore.errors import CommitConflict, NotSupported
+from latentstore.space import growing
+
+D = 32
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    generator = np.random.default_rng(0)
+    centres = generator.normal(0, 3, size=(40, D))
+    return (centres[generator.integers(0, 40, 10_200)] + generator.normal(size=(10_200, D))).astype("f4")
+
+
+@pytest.fixture
+def space(tmp_path, vectors):
+    made = ls.open(tmp_path / "a.store").create_space("grows", dim=D, metric="cosine")
+    made.add([f"i{i}" for i in range(8000)], vectors[:8000])
+    made.build_index("ivf", target_recall=0.95)
+    return made
+
+
+def recall(space, queries):
+    found, truth = space.search(queries, 10), space.search(queries, 10, recall=1.0)
+    return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.ids, truth.ids, strict=True)])
+
+
+def test_grows_when_asked(tmp_path, space, vectors):
+    with pytest.raises(NotSupported, match="no index"):
+        space_without = ls.open(tmp_path / "a.store").create_space("bare", dim=D)
+        space_without.extend_index()
+    built = space.snapshot.manifest.index[0].files["faiss"]
+    unchanged = space.version
+    assert space.extend_index() == unchanged  # nothing to add
+    for start in range(8000, 10_000, 250):
+        space.add([f"i{i}" for i in range(start, start + 250)], vectors[start : start + 250])
+        assert space.status().unindexed == 250
+        assert any("extend_index" in advice for advice in space.status().advice)
+        space.extend_index()
+        assert space.status().unindexed == 0
+    record = space.snapshot.manifest.index[0]
+    assert record.files["faiss"] == built
+    assert sum(record.properties["parts"]) == 10_000
+    assert len(record.properties["parts"]) <= 4  # merged in tiers
+    assert record.properties["measured_rows"] > 9_000
+    space.delete([f"i{i}" for i in range(8100, 8200)])
+    space.compact()
+    assert recall(space, vectors[10_000:]) >= 0.93
+    assert not {f"i{i}" for i in range(8100, 8200)} & set(space.search(vectors[10_000:], 10).ids.ravel())
+    assert space.search(vectors[9_900], 1).ids.tolist() == ["i9900"]
+    assert ls.open(tmp_path / "a.store").verify() == []
+
+
+def test_grows_by_itself_and_readers_keep_what_they_have_open(tmp_path, space, vectors, monkeypatch):
+    monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
+    reader = ls.open(tmp_path / "a.store", mode="r").space("grows")
+    opened = reader.searcher.index.built.faiss_index
+    versions = []
+    for start in range(8000, 10_000, 100):
+        versions.append(space.add([f"i{i}" for i in range(start, start + 100)], vectors[start : start + 100]))
+        assert versions[-1] == space.version
+        assert space.status().unindexed <= 200
+        new = f"i{start + 7}"
+        for where in (None, f"id = '{new}' or id = 'i5'"):
+            assert space.search(vectors[start + 7], 1, where=where).ids.tolist() == [new]
+            assert reader.refresh().search(vectors[start + 7], 1, where=where).ids.tolist() == [new]
+    assert set(np.diff(versions)) == {1, 2}  # every third one extended the index
+    assert reader.searcher.index.built.faiss_index is opened
+    assert len(reader.searcher.index.parts) == 2
+    assert recall(space, vectors[10_000:]) >= 0.93
+    replaced = [f"i{i}" for i in range(0, 300)]
+    space.upsert(replaced, vectors[300:600])  # the index holds their old rows still
+    assert space.status().unindexed == 0
+    assert set(space.search(vectors[300], 2).ids) == {"i0", "i300"}
+    explained = space.search(vectors[0], 10, explain=True).explanation
+    assert explained.strategy == "index"
+    assert explained.compared < len(space) / 2
+    assert recall(space, vectors[10_000:]) >= 0.93
+    half = "id like '%1' or id like '%2' or id like '%3' or id like '%4' or id like '%5'"
+    truth = space.search(vectors[:50], 10, where=half, recall=1.0)
+    monkeypatch.setattr("latentstore.index.planner.GATHER_FLOATS", 0)
+    found = ls.open(tmp_path / "a.store").space("grows").search(vectors[:50], 10, where=half, explain=True)
+    assert found.explanation.strategy == "index"
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.ids, truth.ids, strict=True)]) >= 0.93
+    assert ls.open(tmp_path / "a.store").verify() == []
+
+
+def test_rows_are_stored_though_the_index_cannot_take_them(space, vectors, monkeypatch):
+    monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
+    trained = space.files.folder / space.snapshot.manifest.index[0].files["trained"].name
+    content = trained.read_bytes()
+    trained.unlink()
+    with pytest.warns(UserWarning, match=r"are stored, but could not be added to the index: .*missing.*extend_index"):
+        space.add([f"i{i}" for i in range(8000, 8300)], vectors[8000:8300])
+    assert space.status().unindexed == 300
+    assert space.search(vectors[8100], 1).ids.tolist() == ["i8100"]
+    trained.write_bytes(content)
+    space.add(["late"], vectors[9000:9001])
+    assert space.status().unindexed == 0
+
+
+def test_an_index_of_an_earlier_release_grows(space, vectors):
+    """It has no file of its own for what was trained."""
+    record = space.snapshot.manifest.index[0]
+    del record.files["trained"]
+    space.files.put_artefacts(space.version, index=[record])
+    space.refresh()
+    space.add([f"i{i}" for i in range(8000, 8300)], vectors[8000:8300])
+    space.extend_index()
+    assert space.status().unindexed == 0
+    assert recall(space, vectors[8000:8300]) >= 0.93
+
+
+def test_another_index_is_not_overwritten(tmp_path, space, vectors):
+    other = ls.open(tmp_path / "a.store").space("grows")
+    other.add(["late"], vectors[9000:9001])
+    space.refresh()
+    other.build_index("ivf", target_recall=0.9)
+    with pytest.raises(CommitConflict, match="another index"):
+        space.extend_index()
+    space.refresh()
+    assert space.status().unindexed == 0
