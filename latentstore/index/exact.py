@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -22,8 +22,8 @@ class Vectors(Protocol):
         """Vectors of numbers, copied: the caller may change them."""
         ...
 
-    def block(self, numbers: Int64[Array, " c"], /) -> tuple[Float32[Array, "n d"], Int64[Array, " c"]] | None:
-        """The one array that they all lie in, and at which place in it each does; None where there are several."""
+    def runs(self, numbers: Int64[Array, " c"], /) -> Sequence[tuple[slice, Float32[Array, "n d"], Int64[Array, " c"]]]:
+        """Ascending numbers, by the contiguous block they lie in: which of them, the block, and their places in it."""
         ...
 
     def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
@@ -42,9 +42,9 @@ class InArray:
         found: Float32[Array, "c d"] = self._vectors[numbers]
         return found
 
-    def block(self, numbers: Int64[Array, " c"], /) -> tuple[Float32[Array, "n d"], Int64[Array, " c"]] | None:
+    def runs(self, numbers: Int64[Array, " c"], /) -> Sequence[tuple[slice, Float32[Array, "n d"], Int64[Array, " c"]]]:
         """See `Vectors`."""
-        return self._vectors, numbers
+        return [(slice(None), self._vectors, numbers)]
 
     def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
         """See `Vectors`."""
@@ -169,12 +169,12 @@ def _rank_one(
     tried.sort()
     if tried[0] < 0:
         tried = tried[tried.searchsorted(0) :]
-    block = None if metric == "cosine" else vectors.block(tried)
-    if block is None:
+    if metric == "cosine":
         measured = distance_pairs(query, vectors(tried), metric)
     else:  # nothing is copied
         measured = np.empty(len(tried), np.float32)
-        _compare(measured, query, *block, metric)
+        for part, block, places in vectors.runs(tried):
+            _compare(measured[part], query, block, places, metric)
         if metric == "l2":
             np.sqrt(measured, measured)
     order = (-measured if metric == "ip" else measured).argsort(kind="stable")[:k]

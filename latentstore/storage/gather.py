@@ -40,6 +40,7 @@ class Gather:
         self._first_rows = np.array([segment.first_row for segment in segments], np.int64)
         self._gaps = np.array([segment.record.span != segment.record.count for segment in segments])
         self._gapless = not self._gaps.any()
+        self._ends = np.arange(1, len(segments) + 1)
         # Of one segment without gaps a row's position is known at once.
         self._only = segments[0].mapped if len(segments) == 1 and self._gapless else None
         self._first_row = segments[0].first_row
@@ -57,23 +58,31 @@ class Gather:
     def __call__(self, rows: Int64[Array, " m"]) -> Float32[Array, "m d"]:
         """Vectors (m, d) of absolute rows, which must be in the snapshot."""
         gathered: Float32[Array, "m d"]
-        found = self.block(rows)
-        if found is not None:
-            vectors, positions = found
-            gathered = vectors.take(positions, axis=0)
+        if self._only is not None:
+            positions = rows - self._first_row
+            self._checked(None, positions)
+            gathered = self._only.take(positions, axis=0)
         else:
             numbers, positions = self.place(rows)
             self._checked(numbers, positions)
             gathered = self._windows[self._starts[numbers] + positions * self._dim]
         return gathered
 
-    def block(self, rows: Int64[Array, " m"]) -> tuple[Float32[Array, "n d"], Int64[Array, " m"]] | None:
-        """The one array that all vectors lie in, and the position of each row there; None when there are several."""
-        if self._only is None:
-            return None
-        positions = rows - self._first_row
-        self._checked(None, positions)
-        return self._only, positions
+    def runs(self, rows: Int64[Array, " m"]) -> list[tuple[slice, Float32[Array, "n d"], Int64[Array, " c"]]]:
+        """Ascending rows, segment by segment: which of them, the segment's vectors, and the position of each there."""
+        if self._only is not None:
+            positions = rows - self._first_row
+            self._checked(None, positions)
+            return [(slice(None), self._only, positions)]
+        numbers, positions = self.place(rows)
+        self._checked(numbers, positions)
+        edges = numbers.searchsorted(self._ends).tolist()  # `numbers` ascend as well
+        starts = [0, *edges]
+        return [
+            (slice(a, b), self._segments[number].mapped, positions[a:b])
+            for number, (a, b) in enumerate(zip(starts, edges, strict=False))
+            if b > a
+        ]
 
     def pieces(self, rows: Int64[Array, "m c"]) -> Iterator[tuple[Float32[Array, "n d"], Int64[Array, "m c"]]]:
         """Each segment's vectors and the positions of rows in it; −1 for rows of other segments, and for −1."""
@@ -94,13 +103,8 @@ class Gather:
         if len(rows) <= FEW:
             texts = [_Texts(segment.ids) for segment in self._segments] if self._texts is None else self._texts
             self._texts = texts
-            if self._only is not None:
-                gathered[:] = texts[0](rows - self._first_row)
-                return gathered
             numbers, positions = self.place(rows)
-            for number in _present(numbers):
-                chosen = numbers == number
-                gathered[chosen] = texts[number](positions[chosen])
+            gathered[:] = [texts[number](at) for number, at in zip(numbers.tolist(), positions.tolist(), strict=True)]
             return gathered
         numbers, positions = self.place(rows)
         for number in _present(numbers):
@@ -149,9 +153,8 @@ class _Texts:
         self._offsets = memoryview(offsets).cast("q")[array.offset :]
         self._content = memoryview(content)
 
-    def __call__(self, positions: Int64[Array, " m"]) -> list[str]:
-        offsets, content = self._offsets, self._content
-        return [str(content[offsets[at] : offsets[at + 1]], "utf-8") for at in positions.tolist()]
+    def __call__(self, position: int) -> str:
+        return str(self._content[self._offsets[position] : self._offsets[position + 1]], "utf-8")
 
 
 class _Checked:
