@@ -1,7 +1,8 @@
 """Adding rows to an ivf index without training it again: when asked, and by itself when they slow searches down.
 
 Parts of an index are merged like segments: a new one takes along those before it that are not larger than twice what it
-has so far, so that n rows have O(log n) parts and each row is written O(log n) times, however the rows came.
+has so far, so that n rows have O(log n) parts and each row is written O(log n) times, however the rows came. All become
+one when the first, which readers map instead of reading it, is no longer the greater half.
 """
 
 from __future__ import annotations
@@ -78,12 +79,16 @@ def extend_index(files: SpaceFiles, snapshot: Snapshot) -> Manifest | None:
     while kept > 1 and sizes[kept - 1] <= 2 * (len(rows) + taken):
         kept -= 1
         taken += sizes[kept]
+    if sizes[0] <= sum(sizes[1:]) + len(rows):
+        kept = 0
     new = _trained(snapshot, record).part(snapshot.vectors(rows))
     if kept < known:
         opened = [open_part(snapshot, record, number, mapped=False) for number in range(kept, known)]
         opened[0][0].join([*(part for part, _ in opened[1:]), new])
         new, rows = opened[0][0], np.concatenate([*(theirs for _, theirs in opened), rows])
-    parts = {role: file for role, file in record.files.items() if int(role.partition(".")[2] or 0) < kept}
+    parts = {
+        role: file for role, file in record.files.items() if role == TRAINED or int(role.partition(".")[2] or 0) < kept
+    }
     parts |= write_part(files, kept, new, rows)
     properties = record.properties | coverage(snapshot)
     properties |= {"parts": [*sizes[:kept], len(rows)], "spans": [*record.properties["spans"][:kept], span(rows)]}

@@ -92,6 +92,24 @@ def test_grows_by_itself_and_readers_keep_what_they_have_open(tmp_path, space, v
     assert ls.open(tmp_path / "a.store").verify() == []
 
 
+def test_grows_to_many_times_what_was_built(tmp_path, vectors):
+    space = ls.open(tmp_path / "a.store").create_space("grows", dim=D)
+    space.add([f"i{i}" for i in range(1000)], vectors[:1000])
+    space.build_index("ivf", target_recall=0.95)
+    for start in range(1000, 10_000, 500):
+        space.add([f"i{i}" for i in range(start, start + 500)], vectors[start : start + 500])
+        space.extend_index()
+        first, *grown = space.snapshot.manifest.index[0].properties["parts"]
+        assert first >= sum(grown)
+        assert first + sum(grown) == len(space)
+    assert recall(space, vectors[10_000:]) >= 0.93
+    assert space.search(vectors[9_900], 1).ids.tolist() == ["i9900"]
+    assert any("build_index" in advice for advice in space.status().advice)
+    again = ls.open(tmp_path / "a.store")
+    assert again.verify() == []
+    assert again.space("grows").search(vectors[:50], 5).ids.tolist() == space.search(vectors[:50], 5).ids.tolist()
+
+
 def test_rows_are_stored_though_the_index_cannot_take_them(space, vectors, monkeypatch):
     monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
     trained = space.files.folder / space.snapshot.manifest.index[0].files["trained"].name
