@@ -5,7 +5,7 @@ which match a filter is the space's business, passed in as masks.
 """
 
 from latentstore.index.approximate import ApproximateIndex
-from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan
+from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan, scan_once
 from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
 from latentstore.index.tuning import Operating
@@ -24,4 +24,5 @@ __all__ = [
     "prepared",
     "rank",
     "scan",
+    "scan_once",
 ]

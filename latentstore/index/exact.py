@@ -53,6 +53,7 @@ class InArray:
 
 CHUNK = 65_536  # vectors compared at a time: bounds the copies made by masks and by normalising
 SPARE = 16  # extra candidates: faiss computes l2 of batches as |x|² + |q|² − 2xq, whose rounding can swap near ties
+CACHED_FLOATS = 100_000  # gathered at a time: 400 kB are in the second cache when they are compared
 RANKED_FLOATS = 1 << 19  # gathered candidates at a time: 2 MiB stay in the cache
 COMPILED_NUMBERS = 1 << 20  # candidates at a time where nothing is gathered
 COMPILED_QUERIES = 16  # from so many on, FAISS's loops win over NumPy's
@@ -125,6 +126,36 @@ def scan(
             best = np.argpartition(scores, keep - 1, axis=1)[:, :keep]
             numbers, scores = np.take_along_axis(numbers, best, 1), np.take_along_axis(scores, best, 1)
     return numbers
+
+
+def scan_once(
+    vectors: Vectors, query: Float32[Array, "1 d"], numbers: Int64[Array, " n"], k: int, metric: Metric
+) -> Int64[Array, "1 c"]:
+    """`scan` for one query of vectors that are not worth gathering: read where they lie, or in bits that stay cached.
+
+    Args:
+        vectors: What the numbers name.
+        query: Shape (1, d).
+        numbers: Ascending.
+        k: Neighbours wanted.
+        metric: l2, cosine or ip.
+    """
+    scores = np.empty(len(numbers), np.float32)  # smaller is nearer
+    if metric == "cosine":
+        asked, step = -to_unit(query)[0], max(1, CACHED_FLOATS // query.shape[1])
+        for start in range(0, len(numbers), step):
+            part = vectors(numbers[start : start + step])
+            squares = np.einsum("nd,nd->n", part, part)
+            np.divide(part @ asked, np.sqrt(squares, squares), scores[start : start + step])
+    else:
+        for run, block, places in vectors.runs(numbers):
+            _compare(scores[run], query if metric == "l2" else -query, block, places, metric)
+    if (keep := k + SPARE) >= len(numbers):
+        return numbers[None]
+    farthest = np.partition(scores, keep - 1)[keep - 1]
+    nearer, ties = (scores < farthest).nonzero()[0], (scores == farthest).nonzero()[0]
+    found: Int64[Array, " c"] = numbers[np.concatenate([nearer, ties])[:keep]]  # of equal ones the first
+    return found[None]
 
 
 def rank(

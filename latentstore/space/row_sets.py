@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latentstore.storage import Snapshot
 
 SETS_KEPT = 64
+ONCE_FLOATS = 1 << 16  # of a set: larger ones are gathered when a second search asks for them
 FLOATS_KEPT = 16_000_000  # of gathered vectors, over all sets: 64 MiB
 
 
@@ -27,11 +28,13 @@ class RowSet:
     Attributes:
         rows: Row numbers, ascending, (r,).
         gathered: Their vectors as a search wants them, once they were gathered.
+        asked: Whether a search asked for them.
     """
 
     def __init__(self, rows: Int64[Array, " r"]) -> None:
         self.rows = rows
         self.gathered: Float32[Array, "r d"] | None = None
+        self.asked = False
         self._masks: dict[int, Mask] = {}
 
     def __len__(self) -> int:
@@ -75,10 +78,18 @@ class RowSets:
                 self._known.popitem(last=False)
         return made
 
-    def gathered(self, chosen: RowSet) -> Float32[Array, "r d"]:
-        """Vectors of a small set, under cosine of length 1; kept while there is room for them."""
+    def gathered(self, chosen: RowSet, *, once: bool = False) -> Float32[Array, "r d"] | None:
+        """Vectors of a small set, under cosine of length 1; kept while there is room for them.
+
+        Args:
+            chosen: Which.
+            once: None for a set that was not asked for before, if to gather it takes longer than to look at it.
+        """
         vectors = chosen.gathered
         if vectors is None:
+            if once and not chosen.asked and len(chosen) * self._snapshot.dim > ONCE_FLOATS:
+                chosen.asked = True
+                return None
             vectors = chosen.gathered = prepared(self._snapshot.gather(chosen.rows), self._snapshot.metric, ours=True)
             with self._lock:
                 held = [one for one in self._known.values() if one.gathered is not None]

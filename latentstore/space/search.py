@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.index import GATHER_FLOATS, Operating, Plan, blocks, plan_search, prepared, rank, scan
+from latentstore.index import GATHER_FLOATS, Operating, Plan, blocks, plan_search, prepared, rank, scan, scan_once
 from latentstore.space.opened import OpenIndex, open_index
 from latentstore.space.row_sets import RowSet, RowSets
 from latentstore.types import Explanation, Stopwatch, ends_missing
@@ -121,9 +121,12 @@ class Searcher:
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         metric = self.snapshot.metric
         if chosen is not None and 0 < len(chosen) * self.snapshot.dim <= GATHER_FLOATS:
-            vectors = self._sets.gathered(chosen)
+            vectors = self._sets.gathered(chosen, once=len(queries) == 1)
             explanation.watch.lap("gather")
-            found = scan([(vectors, chosen.rows)], queries, k, metric, unit=True)
+            if vectors is None:
+                found = scan_once(self.snapshot.gather, queries, chosen.rows, k, metric)
+            else:
+                found = scan([(vectors, chosen.rows)], queries, k, metric, unit=True)
         else:
             found = scan(self._blocks(0, chosen), queries, k, metric)
         explanation.watch.lap("scan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentstore.index import exact_search
+from latentstore.index import InArray, exact_search, rank, scan_once
 from latentstore.types import METRICS
 
 
@@ -66,7 +66,24 @@ def test_more_than_one_block_gives_what_one_block_gives(monkeypatch, vectors):
     assert np.array_equal(whole[0], parts[0])
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("few", [3, 20, 2000])
+def test_a_set_that_is_looked_at_once_gives_what_all_do(monkeypatch, vectors, metric, few):
+    monkeypatch.setattr("latentstore.index.exact.CACHED_FLOATS", 17 * 600)
+    chosen = np.sort(np.random.default_rng(2).choice(len(vectors), few, replace=False))
+    allowed = np.zeros(len(vectors), bool)
+    allowed[chosen] = True
+    for query in np.random.default_rng(3).normal(5, 1, size=(20, 1, 17)).astype(np.float32):
+        candidates = scan_once(InArray(vectors), query, chosen, 10, metric)
+        found = rank(InArray(vectors), query, candidates, 10, metric)
+        for ours, theirs in zip(found, exact_search(vectors, query, 10, metric, allowed=allowed), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_equal_distances_go_to_the_smaller_position():
-    vectors = np.ones((8, 3), np.float32)
-    positions, _ = exact_search(vectors, vectors[:1], 4, "l2")
-    assert positions.tolist() == [[0, 1, 2, 3]]
+    vectors = np.ones((60, 3), np.float32)
+    vectors[:4] = 2
+    positions, _ = exact_search(vectors, vectors[10:11], 4, "l2")
+    assert positions.tolist() == [[4, 5, 6, 7]]
+    candidates = scan_once(InArray(vectors), vectors[10:11], np.arange(60), 4, "l2")
+    assert rank(InArray(vectors), vectors[10:11], candidates, 4, "l2")[0].tolist() == [[4, 5, 6, 7]]

@@ -8,6 +8,7 @@ import pytest
 
 import latentstore as ls
 from latentstore.errors import ConfigInvalid, InputError, NotFinite, UnknownItem
+from latentstore.space import row_sets
 from latentstore.types import METRICS
 
 N, D = 12_000, 48
@@ -168,3 +169,23 @@ def test_segments_and_dead_rows_do_not_show(few, vectors):
     batch = few.search(vectors[:40], 20)  # ranked by other code than single queries
     singles = np.stack([few.search(query, 20).ids for query in vectors[:40]])
     assert batch.ids.tolist() == singles.tolist()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_filter_answers_the_same_however_often_it_is_asked(tmp_path, monkeypatch, vectors, metric):
+    monkeypatch.setattr(row_sets, "ONCE_FLOATS", 100 * D)
+    space = ls.open(tmp_path / "a.store").create_space("s", dim=D, metric=metric)
+    for start in range(0, 3000, 700):  # several segments
+        there = np.arange(start, min(start + 700, 3000))
+        space.add([f"i{i}" for i in there], vectors[there], {"n": there})
+    space.delete(where="n % 50 = 7")
+    for where, matching in (("n % 3 = 0", 980), ("n > 2990", 9)):
+        chosen = space.searcher._sets.matching(where)
+        assert len(chosen) == matching
+        first = space.search(vectors[100], 15, where=where)
+        assert (chosen.gathered is None) == (matching > 100)
+        second, third = (space.search(vectors[100], 15, where=where) for _ in range(2))
+        assert chosen.gathered is not None
+        batch = space.search(vectors[[100, 200]], 15, where=where)
+        for answer in (second.ids, third.ids, batch.ids[0][: len(first.ids)]):
+            assert answer.tolist() == first.ids.tolist()
