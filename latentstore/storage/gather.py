@@ -40,7 +40,6 @@ class Gather:
         self._first_rows = np.array([segment.first_row for segment in segments], np.int64)
         self._gaps = np.array([segment.record.span != segment.record.count for segment in segments])
         self._gapless = not self._gaps.any()
-        self._ends = np.arange(1, len(segments) + 1)
         # Of one segment without gaps a row's position is known at once.
         self._only = segments[0].mapped if len(segments) == 1 and self._gapless else None
         self._first_row = segments[0].first_row
@@ -76,11 +75,10 @@ class Gather:
             return [(slice(None), self._only, positions)]
         numbers, positions = self.place(rows)
         self._checked(numbers, positions)
-        edges = numbers.searchsorted(self._ends).tolist()  # `numbers` ascend as well
-        starts = [0, *edges]
+        edges = [0, *rows.searchsorted(self._first_rows[1:]).tolist(), len(rows)]
         return [
-            (slice(a, b), self._segments[number].mapped, positions[a:b])
-            for number, (a, b) in enumerate(zip(starts, edges, strict=False))
+            (slice(a, b), segment.mapped, positions[a:b])
+            for segment, a, b in zip(self._segments, edges, edges[1:], strict=False)
             if b > a
         ]
 
@@ -103,6 +101,9 @@ class Gather:
         if len(rows) <= FEW:
             texts = [_Texts(segment.ids) for segment in self._segments] if self._texts is None else self._texts
             self._texts = texts
+            if self._only is not None:
+                gathered[:] = [texts[0](at) for at in (rows - self._first_row).tolist()]
+                return gathered
             numbers, positions = self.place(rows)
             gathered[:] = [texts[number](at) for number, at in zip(numbers.tolist(), positions.tolist(), strict=True)]
             return gathered
