@@ -61,7 +61,7 @@ def build_index(
     }
     written = write_part(files, 0, built, rows)
     if chosen == "ivf":
-        written[TRAINED] = files.write("index", ".faiss", built.emptied().to_bytes().data)
+        written[TRAINED] = files.write("index", ".trained.faiss", built.emptied().to_bytes().data)
     record = ArtefactRecord(NAME, chosen, snapshot.version, written, properties)
     return files.put_artefacts(snapshot.version, index=[record])
 
