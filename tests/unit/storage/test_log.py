@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from dataclasses import replace
@@ -39,6 +40,28 @@ def one(n: int = 1) -> np.ndarray:
 def grow(space: SpaceFiles, versions: int) -> None:
     for _ in range(versions):
         space.add([f"v{space.newest_version()}"], one())
+
+
+def test_a_store_of_format_1_is_read_and_written(space: SpaceFiles) -> None:
+    """Format 2 added the keys removed here."""
+    space.add(["a", "b"], one(2), {"x": [1, 2]})
+    path = space.layout.manifest(2)
+    told = json.loads(path.read_bytes())
+    assert told.pop("format") == 2
+    for key in ("defaults", "metadata_version", "seal"):
+        del told[key]
+    for segment in told["segments"]:
+        for key in ("patch", "patched", "names", "defaults"):
+            del segment[key]
+    path.write_text(json.dumps({**told, "format": 1}))
+    old = SpaceFiles(space.folder)
+    assert old.snapshot().columns(np.arange(2), ["x"])["x"].to_pylist() == [1, 2]
+    assert old.verify() == []
+    old.update(["a"], {"x": 7})
+    old.add_column("y", "int64", 5)
+    snapshot = old.snapshot()
+    assert snapshot.columns(snapshot.find(["a", "b"])).to_pydict() == {"x": [7, 2], "y": [5, 5]}
+    assert json.loads(space.layout.manifest(3).read_bytes())["format"] == 2
 
 
 @pytest.mark.parametrize("hint", [None, b"", b"junk", b"0", b"1", b"3", b"9", b"10", b"11", b"99999999999", b"9" * 400])
