@@ -65,6 +65,7 @@ def stage(snapshot: Snapshot, scratch: Scratch, source: Source, *, refuse_taken:
         AlreadyExists: An id is taken.
         InputError: Rows that do not fit; the message names the file and the row.
     """
+    source.check_columns()
     for encoder in source.encoders:
         if encoder != snapshot.encoder:
             raise SpaceMismatch(

@@ -59,6 +59,11 @@ class Source:
     id_column: str
     vector_column: str
 
+    def check_columns(self) -> None:
+        """Raise `InputError` unless each schema has one column of ids and one of vectors."""
+        for origin, schema in self.schemas.items():
+            _check_columns(origin, schema, self.id_column, self.vector_column)
+
     def metadata_of(self, schema: pa.Schema) -> list[pa.Field]:
         """The fields that are metadata."""
         return [field for field in schema if field.name not in (self.id_column, self.vector_column)]
@@ -123,18 +128,14 @@ def open_source(given: Any, id_column: str = "id", vector_column: str = "vector"
         vector_column: Lists of numbers, all of the space's width.
 
     Raises:
-        InputError: It is none of these, no file matches, or a column is missing or of another type.
+        InputError: It is none of these, or no file matches.
     """
     if isinstance(given, str | Path):
         paths = _files(given)
         schemas = {str(path): _schema(path) for path in paths}
-        source = Source(schemas, _read_files(paths), id_column, vector_column)
-    else:
-        reader = _reader(given)
-        source = Source({"the table": reader.schema}, _read_stream(reader), id_column, vector_column)
-    for origin, schema in source.schemas.items():
-        _check_columns(origin, schema, id_column, vector_column)
-    return source
+        return Source(schemas, _read_files(paths), id_column, vector_column)
+    reader = _reader(given)
+    return Source({"the table": reader.schema}, _read_stream(reader), id_column, vector_column)
 
 
 def _reader(given: Any) -> pa.RecordBatchReader:

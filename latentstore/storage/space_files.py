@@ -14,7 +14,7 @@ from latentstore.storage.changed_rows import ChangedRows
 from latentstore.storage.hashing import check_ids
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Json, Manifest
 from latentstore.storage.rows import KEEP, Append, OnExisting
-from latentstore.storage.sources import open_source
+from latentstore.storage.sources import Source, open_source
 from latentstore.storage.staging import StagedSegment
 from latentstore.storage.writing import Scratch
 
@@ -174,13 +174,15 @@ class SpaceFiles(ChangedRows):
         on_existing: OnExisting = "refuse",
         id_column: str = "id",
         vector_column: str = "vector",
+        operation: str | None = None,
     ) -> Manifest:
         """Add all rows of a source in one version, in bounded memory; nothing of it stays when it fails.
 
         Args:
-            source: As `sources.open_source`.
+            source: As `sources.open_source`, or what that returned.
             on_existing: "refuse" ids that are taken, or "replace" their rows.
             id_column, vector_column: Which of its columns are ids and vectors; the others are metadata.
+            operation: What the log says; "add" or "upsert" by default.
 
         Raises:
             AlreadyExists: Ids are taken and `on_existing` refuses.
@@ -188,11 +190,11 @@ class SpaceFiles(ChangedRows):
             InputError: Rows that do not fit; the message names file and row.
         """
         self._writable()
-        opened = open_source(source, id_column, vector_column)
+        opened = source if isinstance(source, Source) else open_source(source, id_column, vector_column)
         refuse = on_existing == "refuse"
         with Scratch(self.layout) as scratch:
             staged = bulk.stage(self.snapshot(), scratch, opened, refuse_taken=refuse)
-            operation = "add" if refuse else "upsert"
+            operation = operation or ("add" if refuse else "upsert")
             return self._commit_rows(Append(staged, on_existing).apply, operation, scratch)
 
     # Staging
