@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from latentstore.errors import InputError, LatentStoreError, UnknownSpace, suggest
 from latentstore.sql.gather import FEW
+from latentstore.storage.gather import groups
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
@@ -157,15 +158,21 @@ class Functions:
         read: Callable[[EmbeddingSpace, Array], Float32[Array, "m d"]],
     ) -> pa.Array:
         """Hits of each query, one batch search per space and k; none where an argument is NULL."""
-        asked = list(zip(names.to_pylist(), counts.to_pylist(), strict=True))
-        groups = [pair for pair in dict.fromkeys(asked) if None not in pair]
+        spaces, wanted = names.dictionary_encode(), counts.dictionary_encode()  # there are few of each
+        of_space, of_count = (one.indices.fill_null(-1).to_numpy() for one in (spaces, wanted))
+        asked = [
+            (place, number, name, k)
+            for place, name in enumerate(spaces.dictionary.to_pylist())
+            for number, k in enumerate(wanted.dictionary.to_pylist())
+        ]
         parts: list[pa.StructArray] = []
-        first, length = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
+        first, length = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
         total = 0
-        for name, k in groups:
-            if not 1 <= k <= MAX_K:
+        for place, number, name, k in asked:
+            mine = np.flatnonzero((of_space == place) & (of_count == number))
+            if len(mine) and not 1 <= k <= MAX_K:
                 raise InputError(f"neighbours got k = {k}; choose 1 to {MAX_K}")
-            mine = np.flatnonzero(there & np.array([pair == (name, k) for pair in asked]))
+            mine = mine[there[mine]]
             if not len(mine):
                 continue
             if len(mine) * k > MAX_HITS:
@@ -184,8 +191,9 @@ class Functions:
 def _listed(hits: pa.StructArray, first: Int64[Array, " n"], length: Int64[Array, " n"]) -> pa.ListArray:
     """Lists of the given stretches of the hits."""
     ends = np.cumsum(length)
-    order = np.repeat(first - (ends - length), length) + np.arange(int(length.sum()))
-    return pa.ListArray.from_arrays(pa.array(np.append(0, ends).astype(np.int32)), hits.take(pa.array(order)))
+    if (first != ends - length).any():
+        hits = hits.take(pa.array(np.repeat(first - (ends - length), length) + np.arange(int(length.sum()))))
+    return pa.ListArray.from_arrays(pa.array(np.append(0, ends).astype(np.int32)), hits)
 
 
 def _hits(space: EmbeddingSpace, rows: Int64[Array, " m"], distances: Float32[Array, " m"]) -> pa.StructArray:
@@ -199,18 +207,19 @@ def _hits(space: EmbeddingSpace, rows: Int64[Array, " m"], distances: Float32[Ar
 
 def ids_of(snapshot: Snapshot, rows: Int64[Array, " m"]) -> pa.StringArray:
     """Ids of live rows, in their order; of many, never as Python objects."""
-    numbers, positions = snapshot.locate(rows)
+    numbers, positions = snapshot.gather.place(rows) if len(rows) else (rows, rows)
     if len(rows) <= FEW:
         each = zip(numbers.tolist(), positions.tolist(), strict=True)
         return pa.array([snapshot.segments[number].ids[position].as_py() for number, position in each], pa.string())
     order, parts = [], []
-    for number in np.unique(numbers).tolist():
-        chosen = np.flatnonzero(numbers == number)
+    for number, chosen in groups(numbers):
         order.append(chosen)
         parts.append(snapshot.segments[number].ids.take(pa.array(positions[chosen])).cast(pa.string()))
-    if not parts:
-        return pa.array([], pa.string())
-    return pa.concat_arrays(parts).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
+    if len(parts) == 1:
+        return parts[0]
+    back = np.empty(len(rows), np.int64)
+    back[np.concatenate(order)] = np.arange(len(rows))
+    return pa.concat_arrays(parts).take(pa.array(back))
 
 
 def _vector(space: EmbeddingSpace, text: str) -> Any:
