@@ -124,9 +124,10 @@ def _unindexed(space: VectorSpace, artefacts: tuple[Artefact, ...]) -> int:
 
 def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Artefact, ...]) -> list[str]:
     advice = []
-    if kind == "none" and choose_kind("auto", len(space), space.dim) != "flat":
-        advice.append("no index: every search compares all rows; run build_index()")
     record = current_index(space.snapshot.manifest)
+    scans = record is None or (record.kind == "flat" and record.properties.get("wanted") == "auto")
+    if scans and choose_kind("auto", len(space), space.dim) != "flat":
+        advice.append("no index: every search compares all rows; run build_index()")
     if record is not None and kind == "ivf":
         held, built = sum(record.properties["parts"]), record.properties["built_rows"]
         reached = any(point["recall"] >= record.properties["target_recall"] for point in record.properties["curve"])

@@ -145,3 +145,16 @@ def test_another_index_is_not_overwritten(tmp_path, space, vectors):
         space.extend_index()
     space.refresh()
     assert space.status().unindexed == 0
+
+
+def test_a_space_that_was_too_small_for_an_index_says_when_one_pays(tmp_path, vectors):
+    space = ls.open(tmp_path / "a.store").create_space("grows", dim=D)
+    space.add([f"i{i}" for i in range(100)], vectors[:100])
+    space.build_index()
+    assert space.status().index == "flat"
+    assert not space.status().advice
+    more = 500_000 // D
+    space.add([f"j{i}" for i in range(more)], vectors[np.arange(more) % len(vectors)])
+    assert any("run build_index()" in advice for advice in space.status().advice)
+    space.build_index("flat")  # asked for by name
+    assert not space.status().advice
