@@ -120,7 +120,7 @@ class EncoderSection(OpenSection):
 class EmbedSection(Section):
     """`shard_items` are encoded and made durable at a time: what a killed run can lose."""
 
-    shard_items: PositiveInt = 10_000
+    shard_items: PositiveInt = 20_000
 
 
 class IndexSection(Section):

@@ -23,8 +23,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 Threads = Callable[[], AbstractContextManager[tuple[ThreadPoolExecutor, int]]]  # and how many they are
 
-PIECE_ITEMS = 1024  # read and encoded at a time, at most: larger ones cost page faults, smaller ones calls …
-PIECE_BYTES = 1 << 25  # … but small beside the memory
+PIECE_ITEMS = 4096  # read, encoded and written at a time, at most: smaller ones cost calls …
+PIECE_BYTES = 1 << 25  # … larger ones memory
 
 
 @dataclass(frozen=True, eq=False)

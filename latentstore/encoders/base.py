@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MAX_DIM = 65_536
 MAX_SIDE = 4_096
-CHUNK_NUMBERS = 1 << 21  # pixels (times channels) of one chunk of `encode`: activations stay within some 100 MB
+CHUNK_NUMBERS = 1 << 20  # pixels (times channels) of one chunk of `encode`: larger activations cost page faults
 
 
 class Model(nn.Module):
