@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from latentstore.errors import InputError, NotSupported
+from latentstore.errors import ChecksumMismatch, InputError, NotSupported
 from latentstore.exchange.incoming import Source, batch_rows
 from latentstore.exchange.outgoing import Exported, Outgoing, appearing
 from latentstore.exchange.parquet import describe
@@ -53,14 +53,19 @@ def read(path: Path, id_column: str, vector_column: str) -> Source:
     types = {name: parse_type(kind) for name, kind in about.get("columns", [])}
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in dataset.to_batches(
-            batch_size=batch_rows(about.get("dim")), batch_readahead=2, fragment_readahead=1
-        ):
+        for batch in _read(dataset, path, batch_rows(about.get("dim"))):
             names = [*batch.schema.names, *(name for name in types if name not in batch.schema.names)]
             arrays = [_back(batch, name, types) for name in names]
             yield pa.RecordBatch.from_arrays(arrays, names=names)
 
     return Source(path, about.get("dim"), batches(), about, id_column, vector_column)
+
+
+def _read(dataset: Any, path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from dataset.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=1)
+    except (pa.ArrowException, OSError) as error:
+        raise ChecksumMismatch(f"{path} is damaged ({error}); write the table again") from error
 
 
 def _about(table: Any, path: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def import_rows(files: SpaceFiles, source: Source, *, replace: bool = False, enc
     if first is None:
         return manifest
     rows = Rows(
-        {str(source.path): first.schema},
+        {str(source.path): first.schema.remove_metadata()},  # the encoder it may name was compared here
         _parts(source, chain([first], tables)),
         source.id_column,
         source.vector_column,

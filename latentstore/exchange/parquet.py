@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from latentstore.errors import ChecksumMismatch, InputError
 from latentstore.exchange.incoming import Source, batch_rows
 from latentstore.exchange.outgoing import Exported, Outgoing, appearing
+from latentstore.storage.sources import ENCODER
 
 KEY = b"latentstore"
 
@@ -43,6 +44,9 @@ def read(path: Path, id_column: str, vector_column: str) -> Source:
             raise InputError(f"{path} has no column {name!r}; name the right one ({', '.join(schema.names)})")
     kind = schema.field(vector_column).type
     about = describe((schema.metadata or {}).get(KEY), path)
+    named = (schema.metadata or {}).get(ENCODER)  # by `iterate`
+    if named is not None:
+        about = {"encoder": named.decode()} | about
     dim = kind.list_size if pa.types.is_fixed_size_list(kind) else about.get("dim")
     return Source(path, dim, _batches(file, path, batch_rows(dim)), about, id_column, vector_column)
 

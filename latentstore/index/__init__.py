@@ -8,11 +8,12 @@ from latentstore.index.approximate import ApproximateIndex
 from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan, scan_once
 from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
-from latentstore.index.tuning import Operating
+from latentstore.index.tuning import Held, Operating
 
 __all__ = [
     "GATHER_FLOATS",
     "ApproximateIndex",
+    "Held",
     "InArray",
     "Mask",
     "Operating",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,12 @@ from latentstore.errors import ChecksumMismatch
 from latentstore.index import probing, tuning
 from latentstore.index.exact import prepared
 from latentstore.index.joining import join
-from latentstore.index.tuning import Operating, Reach
+from latentstore.index.tuning import Held, Operating, Reach
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Bool, Float32, Int64
+    from jaxtyping import Float32, Int64
 
     from latentstore.index.mask import Mask
     from latentstore.index.planner import Kind
@@ -73,20 +73,20 @@ class ApproximateIndex:
                 break
         return made
 
-    def measured(
-        self, vectors: Float32[Array, "n d"], *, seed: int = 0, live: Bool[Array, " n"] | None = None
-    ) -> ApproximateIndex:
+    def measured(self, vectors: Float32[Array, "n d"], *, seed: int = 0) -> ApproximateIndex:
         """The same structure with its curve and reach measured anew on the vectors it holds; see `tuning.measure`."""
-        curve, reach = tuning.measure(replace(self, curve=(), reach=None), vectors, seed, live)
+        curve, reach = tuning.measure(replace(self, curve=(), reach=None), Held.of(vectors), seed)
         return replace(self, curve=curve, reach=reach)
 
-    def measured_again(
-        self, vectors: Float32[Array, "n d"], *, live: Bool[Array, " n"] | None = None
-    ) -> ApproximateIndex:
-        """`measured`, of the operating points it has: a fraction of the time."""
+    def measured_again(self, held: Held) -> ApproximateIndex:
+        """`measured`, of the operating points it has, a fraction of the time; of all where none is good any more."""
         efforts = [(point.effort, point.factor) for point in self.curve]
-        curve, reach = tuning.measure(replace(self, curve=(), reach=None), vectors, 0, live, efforts)
-        return replace(self, curve=curve, reach=reach)
+        for tried in (efforts, None):
+            curve, reach = tuning.measure(replace(self, curve=(), reach=None), held, 0, tried)
+            again = replace(self, curve=curve, reach=reach)
+            if again.operating(None) is not None:
+                break
+        return again
 
     def measured_as(self, properties: dict[str, Any]) -> ApproximateIndex:
         """The same structure with the curve and reach that `properties` tell of."""
@@ -163,10 +163,11 @@ class ApproximateIndex:
                 found[faiss.rev_swig_ptr(inverted.get_ids(number), size)] = number
         return found
 
-    def part(self, vectors: Float32[Array, "n d"]) -> ApproximateIndex:
+    def part(self, chunks: Iterable[Float32[Array, "n d"]]) -> ApproximateIndex:
         """An index of other vectors with the same trained quantisers, to be joined to this one later."""
         empty = self.emptied()
-        _add(empty.faiss_index, vectors, self.metric)
+        for vectors in chunks:
+            _add(empty.faiss_index, vectors, self.metric)
         return empty
 
     def emptied(self) -> ApproximateIndex:

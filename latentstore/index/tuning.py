@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.index.exact import InArray, exact_search, prepared, rank
+from latentstore.index.exact import InArray, blocks, prepared, rank, scan
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
     from latentstore.index.approximate import ApproximateIndex
+    from latentstore.index.exact import Block, Vectors
     from latentstore.index.planner import Kind
     from latentstore.types import Array
 
@@ -97,51 +98,70 @@ def training_rows(factory: str, n: int, seed: int) -> Int64[Array, " s"]:
     return np.asarray(np.sort(chosen))
 
 
+@dataclass(frozen=True)
+class Held:
+    """The vectors that an index holds, wherever they lie.
+
+    Attributes:
+        stored: Gives them by position.
+        blocks: All live ones, with their positions.
+        alive: Which positions count, bool (n,); what dead ones cost is measured too.
+    """
+
+    stored: Vectors
+    blocks: Callable[[], Iterable[Block]]
+    alive: Bool[Array, " n"]
+
+    @classmethod
+    def of(cls, vectors: Float32[Array, "n d"]) -> Held:
+        """Those of an array, all alive."""
+        numbers = np.arange(len(vectors))
+        return cls(InArray(vectors), lambda: blocks(vectors, numbers, None), np.ones(len(vectors), bool))
+
+
 def measure(
-    index: ApproximateIndex,
-    vectors: Float32[Array, "n d"],
-    seed: int,
-    live: Bool[Array, " n"] | None = None,
-    efforts: Sequence[tuple[int, int]] | None = None,
+    index: ApproximateIndex, held: Held, seed: int, efforts: Sequence[tuple[int, int]] | None = None
 ) -> tuple[tuple[Operating, ...], Reach | None]:
     """Recall and time over a grid of efforts, kept where more time buys more recall, fastest first; and the reach.
 
     Args:
         index: What is measured.
-        vectors: What it holds, (n, d); NaN where not `live`.
+        held: What it holds.
         seed: Chooses the queries.
-        live: Which vectors count, (n,); what dead ones cost is measured too. All when None.
         efforts: Of operating points, and their factors; the whole grid when None.
     """
-    known = np.arange(len(vectors)) if live is None else np.flatnonzero(live)
+    known = np.flatnonzero(held.alive)
     rows = np.sort(np.random.default_rng([seed, 1]).choice(known, min(TUNING_QUERIES, len(known)), replace=False))
-    queries = np.ascontiguousarray(vectors[rows])
+    queries = held.stored(rows)
+
+    def nearest(queries: Float32[Array, "m d"], k: int) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+        return rank(held.stored, queries, scan(held.blocks(), queries, k, index.metric), k, index.metric)
+
     near, far = (min(k, len(known) - 1) + 1 for k in (TUNING_K, max(NEIGHBOURS)))
-    truth, distances = exact_search(vectors, queries, near, index.metric, allowed=live)
-    curve = _curve(index, vectors, rows, truth, distances, _grid(index) if efforts is None else efforts)
+    truth, distances = nearest(queries, near)
+    curve = _curve(index, held, rows, queries, truth, distances, _grid(index) if efforts is None else efforts)
     if index.kind != "ivf":
         return curve, None
     queries = queries[:: TUNING_QUERIES // REACH_QUERIES]
-    truth, _ = exact_search(vectors, queries, far, index.metric, allowed=live)
-    return curve, _reach(index, queries, truth)
+    return curve, _reach(index, queries, nearest(queries, far)[0])
 
 
 def _curve(
     index: ApproximateIndex,
-    vectors: Float32[Array, "n d"],
+    held: Held,
     rows: Int64[Array, " m"],
+    queries: Float32[Array, "m d"],
     truth: Int64[Array, "m t"],
     truth_distances: Float32[Array, "m t"],
     efforts: Sequence[tuple[int, int]],
 ) -> tuple[Operating, ...]:
     k = min(TUNING_K, truth.shape[1] - 1)
-    queries = np.ascontiguousarray(vectors[rows])
     # A row is not a neighbour of itself; equal distances are equally right, so recall compares distances.
     # The same distance computed in another order of additions differs in the last digit.
     farthest = truth_distances[:, k]
     limit = farthest + (-ROUNDING if index.metric == "ip" else ROUNDING) * np.abs(farthest)
     there = (truth[:, : k + 1] != rows[:, None]).sum(axis=1)
-    points, stored = list[Operating](), InArray(vectors)
+    points = list[Operating]()
     for effort, factor in efforts:
         if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points):
             continue  # more of both takes longer and has nothing to win
@@ -150,7 +170,8 @@ def _curve(
         point = Operating(effort, factor, 0.0, 0.0)
         started = perf_counter()
         candidates, _ = index.propose(queries, k + 1, point)
-        found, distances = rank(stored, queries, candidates, k + 1, index.metric)
+        candidates[~held.alive[candidates]] = -1
+        found, distances = rank(held.stored, queries, candidates, k + 1, index.metric)
         elapsed = perf_counter() - started
         near = distances >= limit[:, None] if index.metric == "ip" else distances <= limit[:, None]
         hits = (near & (found != rows[:, None])).sum(axis=1)

@@ -2,19 +2,20 @@
 
 Parts of an index are merged like segments: a new one takes along those before it that are not larger than twice what it
 has so far, so that n rows have O(log n) parts and each row is written O(log n) times, however the rows came. All become
-one when the first, which readers map instead of reading it, is no longer the greater half.
+one when the first, which readers keep open when an index grows, is no longer the greater half.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.errors import CommitConflict, LatentStoreError, NotSupported
-from latentstore.index import ApproximateIndex
+from latentstore.errors import CommitConflict, NotSupported
+from latentstore.index import ApproximateIndex, Held, blocks
 from latentstore.space.indexing import (
     NAME,
     TRAINED,
@@ -25,19 +26,25 @@ from latentstore.space.indexing import (
     write_part,
 )
 from latentstore.storage import ArtefactRecord
+from latentstore.storage.files import discard
 
 if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64
+
     from latentstore.storage import Manifest, Snapshot, SpaceFiles
+    from latentstore.types import Array
 
 GROWTH = 0.1  # of an index since its recall was measured, after which it is measured again
 TAIL_FLOATS = 1 << 20  # of rows beside the index: a search compares them in the time it spends in the index
+DEAD_SHARE = 0.3  # of the rows of parts that become one: from here on only the live ones are taken
+ADDED = 1 << 16  # rows added at a time
 
 
 def kept_up(files: SpaceFiles, written: Manifest) -> Manifest:
     """After rows were committed: extend the index if those it does not cover are many; the newest version.
 
-    What goes wrong must not look as if the rows were not there. The next writer repeats what lost a race; anything else
-    is a warning.
+    Whatever goes wrong must not look as if the rows were not there. The next writer repeats what lost a race; anything
+    else is a warning.
     """
     record = current_index(written)
     if record is None or record.kind != "ivf":
@@ -48,7 +55,7 @@ def kept_up(files: SpaceFiles, written: Manifest) -> Manifest:
         return extend_index(files, files.snapshot(written.version)) or written
     except CommitConflict:
         return written
-    except (LatentStoreError, OSError) as error:
+    except Exception as error:  # FAISS's own, and MemoryError, too
         warnings.warn(
             f"the rows of version {written.version} are stored, but could not be added to the index: {error}; "
             "searches compare them one by one until extend_index() succeeds",
@@ -74,34 +81,58 @@ def extend_index(files: SpaceFiles, snapshot: Snapshot) -> Manifest | None:
     if not len(rows):
         return None
     sizes = record.properties["parts"]
-    known = kept = len(sizes)
-    taken = 0
-    while kept > 1 and sizes[kept - 1] <= 2 * (len(rows) + taken):
-        kept -= 1
-        taken += sizes[kept]
-    if sizes[0] <= sum(sizes[1:]) + len(rows):
-        kept = 0
-    new = _trained(snapshot, record).part(snapshot.vectors(rows))
-    if kept < known:
-        opened = [open_part(snapshot, record, number, mapped=False) for number in range(kept, known)]
-        opened[0][0].join([*(part for part, _ in opened[1:]), new])
-        new, rows = opened[0][0], np.concatenate([*(theirs for _, theirs in opened), rows])
+    kept = _kept(sizes, len(rows))
+    new, rows = _joined(snapshot, record, kept, rows)
+    written = write_part(files, kept, new, rows)
     parts = {
         role: file for role, file in record.files.items() if role == TRAINED or int(role.partition(".")[2] or 0) < kept
-    }
-    parts |= write_part(files, kept, new, rows)
+    } | written
     properties = record.properties | coverage(snapshot)
     properties |= {"parts": [*sizes[:kept], len(rows)], "spans": [*record.properties["spans"][:kept], span(rows)]}
     extended = ArtefactRecord(NAME, record.kind, snapshot.version, parts, properties)
     if sum(properties["parts"]) > (1 + GROWTH) * properties["measured_rows"]:
         extended = _measured(snapshot, extended)
-    return files.put_artefacts(snapshot.version, index=[extended], instead_of=snapshot.manifest.index)
+    try:
+        return files.put_artefacts(snapshot.version, index=[extended], instead_of=snapshot.manifest.index)
+    except CommitConflict:
+        discard(files.layout.file(file.name) for file in written.values())
+        raise
+
+
+def _kept(sizes: Sequence[int], new: int) -> int:
+    """How many of the parts stay as they are."""
+    if sizes[0] <= sum(sizes[1:]) + new:
+        return 0
+    kept, taken = len(sizes), new
+    while kept > 1 and sizes[kept - 1] <= 2 * taken:
+        kept -= 1
+        taken += sizes[kept]
+    return kept
+
+
+def _joined(
+    snapshot: Snapshot, record: ArtefactRecord, kept: int, rows: Int64[Array, " n"]
+) -> tuple[ApproximateIndex, Int64[Array, " m"]]:
+    """New rows, and those of the parts from `kept` on, as one part."""
+    trained = _trained(snapshot, record)
+    taken = range(kept, len(record.properties["parts"]))
+    opened = [open_part(snapshot, record, number, mapped=False) for number in taken]
+    theirs = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in opened)])
+    live = snapshot.locate(theirs)[0] >= 0
+    if np.count_nonzero(live) < (1 - DEAD_SHARE) * len(theirs):
+        opened, rows = [], np.concatenate([theirs[live], rows])
+    new = trained.part(snapshot.vectors(rows[start : start + ADDED]) for start in range(0, len(rows), ADDED))
+    if not opened:
+        return new, rows
+    first = opened[0][0]
+    first.join([*(part for part, _ in opened[1:]), new])
+    return first, np.concatenate([theirs, rows])
 
 
 def _trained(snapshot: Snapshot, record: ArtefactRecord) -> ApproximateIndex:
     """The index without its vectors. One that an earlier release built has no such file: then it is read whole."""
     if TRAINED not in record.files:
-        return open_part(snapshot, record, 0, mapped=True)[0]
+        return open_part(snapshot, record, 0, mapped=False)[0]
     return ApproximateIndex.open(snapshot.checked(record.files[TRAINED]), record.properties, mapped=False)
 
 
@@ -110,11 +141,32 @@ def _measured(snapshot: Snapshot, record: ArtefactRecord) -> ArtefactRecord:
     opened = [open_part(snapshot, record, number, mapped=False) for number in range(len(record.properties["parts"]))]
     index, rows = opened[0][0], np.concatenate([theirs for _, theirs in opened])
     index.join([part for part, _ in opened[1:]])
-    live = snapshot.locate(rows)[0] >= 0
-    if live.all():
-        measured = index.measured_again(snapshot.vectors(rows))
-    else:
-        vectors = np.full((len(rows), snapshot.dim), np.nan, np.float32)
-        vectors[live] = snapshot.vectors(rows[live])
-        measured = index.measured_again(vectors, live=live)
+    alive = snapshot.locate(rows)[0] >= 0
+    if np.count_nonzero(alive) < 2:
+        return record
+    measured = index.measured_again(Held(_Stored(snapshot, rows), lambda: _blocks(snapshot, rows), alive))
     return replace(record, properties=record.properties | measured.properties() | {"measured_rows": len(rows)})
+
+
+class _Stored:
+    """The vectors of a snapshot by their positions in an index, of which only live ones are asked for."""
+
+    def __init__(self, snapshot: Snapshot, rows: Int64[Array, " n"]) -> None:
+        self._gather, self._rows = snapshot.gather, rows
+
+    def __call__(self, numbers: Int64[Array, " c"], /) -> Float32[Array, "c d"]:
+        return self._gather(self._rows[numbers])
+
+    def runs(self, numbers: Int64[Array, " c"], /) -> Sequence[tuple[slice, Array, Array]]:
+        return self._gather.runs(self._rows[numbers])
+
+    def pieces(self, numbers: Int64[Array, "m c"], /) -> Iterable[tuple[Array, Array]]:
+        return self._gather.pieces(np.where(numbers < 0, -1, self._rows[numbers]))
+
+
+def _blocks(snapshot: Snapshot, rows: Int64[Array, " n"]) -> Iterator[tuple[Array, Array]]:
+    """Live vectors with their positions among `rows`."""
+    for segment in snapshot.segments:
+        positions = rows.searchsorted(segment.rows).clip(max=len(rows) - 1)
+        held = rows[positions] == segment.rows
+        yield from blocks(segment.vectors, positions, held if segment.alive is None else held & segment.alive)

@@ -53,7 +53,7 @@ class OpenIndex:
     """An index with the rows it covers.
 
     Attributes:
-        parts: What was built, mapped; and what it grew by since, in memory.
+        parts: What was built, and what it grew by since.
         covers: Every row below this number is in the index, or was dead when it was built.
         record: What the manifest says of it.
     """

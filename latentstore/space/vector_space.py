@@ -112,7 +112,7 @@ class VectorSpace(RowSpace):
             NotSupported: There is no ivf index.
         """
         rows.check_writable(self)
-        return self._written(growing.extend_index(self.files, self.snapshot))
+        return self._written(growing.extend_index(self.files, self.files.snapshot()))
 
     def _added(self, manifest: Manifest) -> int:
         """After rows were added: the index takes them when they are many."""

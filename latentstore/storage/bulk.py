@@ -131,8 +131,8 @@ def _named(part: Part) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        last = part.first + len(part.table) - 1
-        raise type(error)(f"{part.origin} rows {part.first} to {last}: {error}") from error
+        rows = f" rows {part.first} to {part.first + len(part.table) - 1}" if len(part.table) else ""
+        raise type(error)(f"{part.origin}{rows}: {error}") from error
 
 
 def _columns(snapshot: Snapshot, source: Source) -> dict[str, pa.DataType]:

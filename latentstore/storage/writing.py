@@ -218,6 +218,8 @@ def _repeating(column: pa.ChunkedArray) -> bool:
     sample = column.slice(0, SAMPLE_ROWS)
     while pa.types.is_list(sample.type):
         sample = pc.list_flatten(sample)
+    if pa.types.is_null(sample.type):  # of lists that are all empty
+        return True
     return 2 * int(pc.count_distinct(sample).as_py()) <= len(sample)
 
 

@@ -207,6 +207,34 @@ def test_what_does_not_fit_leaves_nothing(tmp_path: Path, name: str, monkeypatch
     assert len(store.import_space("t", tmp_path / "x.parquet")) == 2  # the control
 
 
+def test_a_file_of_iterated_batches_names_its_encoder(tmp_path: Path) -> None:
+    from latentstore.evaluate import fit_pca
+
+    images = np.random.default_rng(0).integers(0, 255, (40, 4, 4, 1), np.uint8)
+    encoder = fit_pca(images, 2)
+    store = ls.open(tmp_path / "a.store")
+    store.add_encoder(encoder, {})
+    space = store.create_space("s", dim=2, encoder=encoder.fingerprint)
+    space.add([f"i{n}" for n in range(40)], encoder.encode(images))
+    batches = list(space.iterate())
+    pq.write_table(pa.Table.from_batches(batches), tmp_path / "x.parquet")
+    assert store.import_space("t", tmp_path / "x.parquet").fingerprint == encoder.fingerprint
+    assert store.import_space("u", tmp_path / "x.parquet", keep_encoder=False).fingerprint is None
+    plain = store.create_space("plain", dim=2)
+    with pytest.raises(SpaceMismatch, match=encoder.fingerprint):
+        plain.import_rows(tmp_path / "x.parquet")
+    assert len(plain.refresh()) == 0
+
+
+def test_a_column_of_another_type_is_named(store: LatentStore, tmp_path: Path) -> None:
+    kind = pa.list_(pa.float32(), 5)
+    pq.write_table(
+        pa.table({"id": ["a"], "vector": pa.array([[1, 2, 3, 4, 5]], kind), "text": [[1]]}), tmp_path / "x.parquet"
+    )
+    with pytest.raises(InputError, match=r"x\.parquet: metadata column 'text'"):
+        store.space("s").import_rows(tmp_path / "x.parquet")
+
+
 def test_nothing_of_a_failed_new_space_is_seen(store: LatentStore, tmp_path: Path) -> None:
     kind = pa.list_(pa.float32(), 2)
     table = pa.table({"id": ["a", "b"], "vector": pa.array([[1, 2], [float("inf"), 4]], kind)})

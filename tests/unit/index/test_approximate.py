@@ -85,7 +85,7 @@ def test_junk_is_refused(vectors, tmp_path):
 def test_parts_joined_find_what_one_index_finds(vectors, tmp_path, metric):
     """Vectors added later, without training, by the same quantisers."""
     index = ApproximateIndex.build(vectors[:4000], metric, "ivf", target_recall=0.95, seed=0)
-    parts = [index.part(vectors[4000:5000]), index.part(vectors[5000:6200])]
+    parts = [index.part([vectors[4000:5000]]), index.part([vectors[5000:5600], vectors[5600:6200]])]
     joined = ApproximateIndex.open(saved(index, tmp_path / "a"), index.properties(), mapped=False)
     joined.join(parts)
     assert len(joined) == 6200
@@ -112,12 +112,12 @@ def test_a_list_as_long_as_a_block_has_bytes_is_joined(vectors):
     assert short > 0
     members = vectors[:4000][index.list_of == number]
     given = [members[np.arange(short) % len(members)], np.concatenate([vectors[4000:6000], members[:40]])]
-    joined = index.part(vectors[:4000])
-    joined.join([index.part(given[0])])
+    joined = index.part([vectors[:4000]])
+    joined.join([index.part(given[:1])])
     assert joined.list_sizes[number] == inner.block_size
-    joined.join([index.part(given[1])])
+    joined.join([index.part(given[1:])])
 
-    whole = index.part(np.concatenate([vectors[:4000], *given]))
+    whole = index.part([vectors[:4000], *given])
     assert len(joined) == len(whole) == 4000 + sum(map(len, given))
     np.testing.assert_array_equal(joined.list_of, whole.list_of)
     for one, size in enumerate(whole.list_sizes.tolist()):

@@ -149,7 +149,7 @@ REFUSED: list[tuple[type[Exception], str, Any]] = [
     (InputError, "b.parquet: column 'vector' has type string", table(2, vector=["a", "b"])),
     (InputError, "b.parquet: column 'vector' has type list<.*string>", table(2, vector=[["1"], ["2"]])),
     (InputError, "b.parquet has no single column 'vector' .*'id', 'x'", table(2).drop_columns("vector")),
-    (InputError, "b.parquet rows 0 to .*'x' has type string, the space stores int64", table(2, x=["a", "b"])),
+    (InputError, "b.parquet: .*'x' has type string, the space stores int64", table(2, x=["a", "b"])),
     (InputError, "b.parquet rows 0 to 1: .*'x' has type double, .* not every value fits", table(2, x=[0.5, 1.0])),
     (SpaceMismatch, "come from encoder other, space 's' holds latents of no encoder",
      table(2).replace_schema_metadata({"latentstore.encoder": "other"})),

@@ -91,3 +91,10 @@ def test_only_what_repeats_gets_a_dictionary(space: SpaceFiles) -> None:
         "nested.list.element.list.element",
     }
     assert space.snapshot().columns(np.arange(n))["variance"].to_pylist() == measured
+
+
+def test_lists_that_are_all_empty_are_stored_and_merged(space: SpaceFiles) -> None:
+    for number in range(10):  # the eighth merges
+        space.add([f"i{number}"], vectors(1), {"tags": [[]], "nested": [[[]]]})
+    assert len(space.snapshot().segments) < 10
+    assert space.snapshot().columns(np.arange(10)).to_pydict() == {"tags": [[]] * 10, "nested": [[[]]] * 10}
