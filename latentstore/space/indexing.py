@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 NAME = "index"
+FEWEST = 64  # rows, below which there is nothing to train codes on, and nothing to gain
 TRAINED = "trained"  # the role of the file that holds the index without its vectors
 
 
@@ -47,7 +48,7 @@ def build_index(
     chosen = choose_kind(kind, len(snapshot), snapshot.dim)
     rows = snapshot.live_rows()
     properties = {"kind": chosen, "wanted": kind, **coverage(snapshot)}
-    if chosen == "flat" or len(rows) < 2:
+    if chosen == "flat" or len(rows) < FEWEST:
         record = ArtefactRecord(NAME, "flat", snapshot.version, {}, properties)
         return files.put_artefacts(snapshot.version, index=[record])
     built = ApproximateIndex.build(

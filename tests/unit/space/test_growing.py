@@ -182,6 +182,18 @@ def test_another_index_is_not_overwritten(tmp_path, space, vectors):
     assert space.status().unindexed == 0
 
 
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+@pytest.mark.parametrize("n", [0, 1, 3, 63, 64])
+def test_a_few_rows_are_indexed_or_compared(tmp_path, vectors, kind, n):
+    space = ls.open(tmp_path / "a.store").create_space("grows", dim=D)
+    if n:
+        space.add([f"i{i}" for i in range(n)], vectors[:n])
+    space.build_index(kind, target_recall=0.9)
+    assert space.status().index == (kind if n == 64 else "flat")
+    space.add(["late"], vectors[100:101])
+    assert space.search(vectors[100], 3).ids.tolist()[0] == "late"
+
+
 def test_a_space_that_was_too_small_for_an_index_says_when_one_pays(tmp_path, vectors):
     space = ls.open(tmp_path / "a.store").create_space("grows", dim=D)
     space.add([f"i{i}" for i in range(100)], vectors[:100])
