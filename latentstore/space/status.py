@@ -125,7 +125,7 @@ def _unindexed(space: VectorSpace, artefacts: tuple[Artefact, ...]) -> int:
 def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Artefact, ...]) -> list[str]:
     advice = []
     record = current_index(space.snapshot.manifest)
-    scans = record is None or (record.kind == "flat" and record.properties.get("wanted") == "auto")
+    scans = record is None or (record.kind == "flat" and record.properties.get("wanted") != "flat")
     if scans and choose_kind("auto", len(space), space.dim) != "flat":
         advice.append("no index: every search compares all rows; run build_index()")
     if record is not None and kind == "ivf":
