@@ -13,6 +13,7 @@ import pyarrow as pa
 from latentstore.errors import InputError, SpaceMismatch
 from latentstore.storage import Manifest, SpaceFiles
 from latentstore.storage.columns import parse_type
+from latentstore.storage.rows import KEEP
 from latentstore.storage.sources import Part
 from latentstore.storage.sources import Source as Rows
 
@@ -42,7 +43,14 @@ class Source:
     vector_column: str = "vector"
 
 
-def import_rows(files: SpaceFiles, source: Source, *, replace: bool = False, encoder: str | None = None) -> Manifest:
+def import_rows(
+    files: SpaceFiles,
+    source: Source,
+    *,
+    replace: bool = False,
+    encoder: str | None = None,
+    made_for: str | None = KEEP,
+) -> Manifest:
     """Append a source's rows to a space as one version, all or none; what a killed import wrote is garbage for vacuum.
 
     Args:
@@ -50,6 +58,7 @@ def import_rows(files: SpaceFiles, source: Source, *, replace: bool = False, enc
         source: From `open_source`.
         replace: Replace rows whose id exists; else they are refused.
         encoder: Fingerprint that the vectors come from, compared with the space's.
+        made_for: As `SpaceFiles.add`.
 
     Raises:
         AlreadyExists: An id is taken.
@@ -73,7 +82,9 @@ def import_rows(files: SpaceFiles, source: Source, *, replace: bool = False, enc
         source.vector_column,
     )
     operation = f"import {source.path.name}"
-    return files.add_source(rows, on_existing="replace" if replace else "refuse", operation=operation)
+    return files.add_source(
+        rows, on_existing="replace" if replace else "refuse", operation=operation, made_for=made_for
+    )
 
 
 def _parts(source: Source, tables: Iterable[pa.Table]) -> Iterator[Part]:

@@ -38,13 +38,19 @@ def write(space: RowSpace, given: Given, *, replace: bool) -> Manifest:
     check_encoder(space, given.encoder)
     on_existing: OnExisting = "replace" if replace else "refuse"
     if given.vectors is not None:
-        return space.files.add(given.ids, given.vectors, given.metadata, on_existing=on_existing)
+        return space.files.add(
+            given.ids, given.vectors, given.metadata, on_existing=on_existing, made_for=space.fingerprint
+        )
     if given.metadata is not None:
         raise InputError("metadata came without vectors; pass ids, vectors and metadata, or one table with all columns")
     if isinstance(given.ids, list | tuple):
         raise InputError(f"{len(given.ids)} ids came without vectors; pass vectors of shape (n, {space.dim})")
     return space.files.add_source(
-        given.ids, on_existing=on_existing, id_column=given.id_column, vector_column=given.vector_column
+        given.ids,
+        on_existing=on_existing,
+        id_column=given.id_column,
+        vector_column=given.vector_column,
+        made_for=space.fingerprint,
     )
 
 

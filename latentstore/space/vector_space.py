@@ -215,7 +215,8 @@ class VectorSpace(RowSpace):
         rows.check_writable(self)
         source = open_source(path, format, id_column=id_column, vector_column=vector_column)
         encoder = source.about.get("encoder")
-        return self._added(import_rows(self.files, source, replace=replace, encoder=encoder))
+        made_for = self.fingerprint
+        return self._added(import_rows(self.files, source, replace=replace, encoder=encoder, made_for=made_for))
 
     def _pictures(self, wanted: Int64[Array, " n"]) -> Pictures | None:
         """What gives the items of rows as pictures, None when nothing does."""

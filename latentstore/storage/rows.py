@@ -33,6 +33,7 @@ class Append:
 
     Attributes:
         free_in: A version that has none of the ids, where that was looked up.
+        made_for: The encoder of the space that the rows were made for; KEEP where nobody can say.
     """
 
     staged: Sequence[StagedSegment]
@@ -44,6 +45,7 @@ class Append:
     source: Any = KEEP
     update: tuple[Sequence[str], Any] | None = None
     free_in: int | None = None
+    made_for: Any = KEEP
 
     def _idle(self, manifest: Manifest) -> bool:
         """Whether nothing would change."""
@@ -66,6 +68,11 @@ class Append:
         base = snapshot.manifest
         if self._idle(base):
             return base
+        if self.made_for is not KEEP and self.made_for != base.encoder:
+            raise SpaceMismatch(
+                f"space {base.space!r} holds latents of {base.encoder or 'no encoder'} now, these rows were made for "
+                f"{self.made_for or 'no encoder'}; refresh() the space and encode them again"
+            )
         changes_encoder = self.encoder is not KEEP and self.encoder != base.encoder
         if (self.replace_all or changes_encoder) and self.based_on is not None and base.rows_version > self.based_on:
             raise CommitConflict(

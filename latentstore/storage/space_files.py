@@ -143,12 +143,24 @@ class SpaceFiles(ChangedRows):
         return manifest
 
     def add(
-        self, ids: Sequence[str], vectors: Any, metadata: Any = None, *, on_existing: OnExisting = "refuse"
+        self,
+        ids: Sequence[str],
+        vectors: Any,
+        metadata: Any = None,
+        *,
+        on_existing: OnExisting = "refuse",
+        made_for: str | None = KEEP,
     ) -> Manifest:
         """`stage` and `append` in one; nothing of it stays when it fails.
 
+        Args:
+            ids, vectors, metadata: As `stage`.
+            on_existing: As `append`.
+            made_for: The encoder that the space had when the vectors were made; by default the one it has now.
+
         Raises:
             AlreadyExists: Ids are taken and `on_existing` refuses.
+            SpaceMismatch: The space has another encoder by now.
             InputError: Ids, vectors or metadata that do not fit; see the message.
         """
         self._writable()
@@ -160,7 +172,8 @@ class SpaceFiles(ChangedRows):
         with Scratch(self.layout) as scratch:
             staged = staged_rows.stage_side_by_side(base, scratch, ids, vectors, metadata)
             operation = "add" if on_existing == "refuse" else "upsert"
-            request = Append(staged, on_existing, free_in=free_in)
+            made_for = base.encoder if made_for is KEEP else made_for
+            request = Append(staged, on_existing, free_in=free_in, made_for=made_for)
             return self._commit_rows(request.apply, operation, scratch)
 
     def upsert(self, ids: Sequence[str], vectors: Any, metadata: Any = None) -> Manifest:
@@ -175,6 +188,7 @@ class SpaceFiles(ChangedRows):
         id_column: str = "id",
         vector_column: str = "vector",
         operation: str | None = None,
+        made_for: str | None = KEEP,
     ) -> Manifest:
         """Add all rows of a source in one version, in bounded memory; nothing of it stays when it fails.
 
@@ -183,19 +197,21 @@ class SpaceFiles(ChangedRows):
             on_existing: "refuse" ids that are taken, or "replace" their rows.
             id_column, vector_column: Which of its columns are ids and vectors; the others are metadata.
             operation: What the log says; "add" or "upsert" by default.
+            made_for: As `add`.
 
         Raises:
             AlreadyExists: Ids are taken and `on_existing` refuses.
-            SpaceMismatch: The source names another encoder.
+            SpaceMismatch: The source names another encoder, or the space has another by now.
             InputError: Rows that do not fit; the message names file and row.
         """
         self._writable()
         opened = source if isinstance(source, Source) else open_source(source, id_column, vector_column)
         refuse = on_existing == "refuse"
         with Scratch(self.layout) as scratch:
-            staged = bulk.stage(self.snapshot(), scratch, opened, refuse_taken=refuse)
-            operation = operation or ("add" if refuse else "upsert")
-            return self._commit_rows(Append(staged, on_existing).apply, operation, scratch)
+            base = self.snapshot()
+            staged = bulk.stage(base, scratch, opened, refuse_taken=refuse)
+            request = Append(staged, on_existing, made_for=base.encoder if made_for is KEEP else made_for)
+            return self._commit_rows(request.apply, operation or ("add" if refuse else "upsert"), scratch)
 
     # Staging
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import latentstore as ls
-from latentstore.errors import ConfigInvalid, FilterRefused, Forbidden, InputError, UnknownItem
+from latentstore.errors import ConfigInvalid, FilterRefused, Forbidden, InputError, SpaceMismatch, UnknownItem
 
 N, D = 3_000, 8
 
@@ -148,3 +149,29 @@ def test_a_version_is_not_written(space, store) -> None:
     ):
         with pytest.raises(Forbidden, match="without at="):
             write()
+
+
+@pytest.mark.parametrize("way", ["vectors", "source", "import"])
+def test_rows_made_for_an_encoder_that_was_replaced_meanwhile_are_refused(tmp_path, way):
+    store = ls.open(tmp_path / "a.store")
+    nightly = store.create_space("s", dim=2)
+    nightly.add(["a"], [[1.0, 2.0]])
+    files = nightly.files
+    files.append([files.stage(["a"], [[1.0, 2.0]], encoder="old")], replace_all=True, encoder="old")
+    ours = ls.open(tmp_path / "a.store").space("s")
+    assert ours.fingerprint == "old"
+    files.append([files.stage(["a"], [[5.0, 6.0]], encoder="new")], replace_all=True, encoder="new")
+    before = files.newest_version()
+    table = pa.table({"id": ["b"], "vector": [[3.0, 4.0]]})
+    with pytest.raises(SpaceMismatch, match="of new now, these rows were made for old; refresh"):
+        if way == "vectors":
+            ours.upsert(["b"], [[3.0, 4.0]])
+        elif way == "source":
+            ours.add(table)
+        else:
+            pq.write_table(table, tmp_path / "x.parquet")
+            ours.import_rows(tmp_path / "x.parquet")
+    assert files.newest_version() == before
+    assert not [one for one in files.verify() if one]
+    ours.refresh().add(["b"], [[3.0, 4.0]])
+    assert len(ours) == 2
