@@ -27,7 +27,7 @@ from latentstore.errors import (
 )
 from tests.unit.encoders.conftest import blobs
 
-QUICK = {"dim": 3, "epochs": 3, "hidden": (16,), "channels": (4, 8), "batch_size": 32}
+QUICK = {"precision": "float32", "dim": 3, "epochs": 3, "hidden": (16,), "channels": (4, 8), "batch_size": 32}
 ITEMS = blobs(300, (12, 10, 1))
 
 
