@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,53 +21,17 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import main, pipeline, queries, rows, transfer, upkeep
+from latentstore.cli import pipeline, queries, rows, transfer, upkeep
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
-from latentstore.encoders import train
 from latentstore.store import LatentStore
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
 assert pipeline and queries and rows and transfer and upkeep  # imported because they register the commands
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a decodable space of 1,400 pictures, an old version, a tag, and a plain cosine space."""
-    path = tmp_path_factory.mktemp("cli") / "a.store"
-    dataset = open_dataset("fashion_mnist", limit=1400)
-    items = dataset.read(np.arange(len(dataset)))
-    encoder, _ = train("pca", items[:1200], dim=6)
-    store = ls.open(path)
-    fingerprint = store.add_encoder(encoder, {})
-    space = store.create_space("small", dim=6, encoder=fingerprint, source=dataset.source)
-    space.add(dataset.ids.tolist(), encoder.encode(items), dataset.metadata)
-    space.tag("production")
-    space.fit_centroids()
-    space.fit_attribute("formal", positive="label = 'Ankle boot'", negative="label = 'Sandal'")
-    plain = store.create_space("plain", dim=3, metric="cosine")
-    plain.add(["a", "b's", "c d"], np.eye(3), pa.table({"year": [1, 2, None], "pair": [[1.0, 2.0]] * 3}))
-    return path
-
-
-@pytest.fixture
-def run(made: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run a command line in an empty folder beside the store; STORE stands for its path."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        code = main([str(made) if one == "STORE" else str(one) for one in arguments])
-        return code, *capfd.readouterr()
-
-    return call
-
-
-def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(p.relative_to(folder)): (p.stat().st_size, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
 
 
 # Words
@@ -292,159 +254,6 @@ def test_update(run: Run, made: Path, tmp_path: Path) -> None:
         assert (code, err.count("\n")) == (2, 1)
         assert words in err
     assert ls.open(copy).space("plain").version == plain.version
-
-
-# Mistakes
-
-OTHER_SIZE, OTHER_CHANNELS, NO_IMAGE = "wide.png", "colour.png", "text.png"
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> None:
-    Image.new("L", (20, 28)).save(tmp_path / OTHER_SIZE)
-    Image.new("RGB", (28, 28)).save(tmp_path / OTHER_CHANNELS)
-    (tmp_path / NO_IMAGE).write_text("no image")
-    np.save(tmp_path / "narrow.npy", np.ones(5))
-    np.save(tmp_path / "nan.npy", np.full(6, np.nan))
-    np.save(tmp_path / "inf.npy", np.full(6, np.inf))
-    np.save(tmp_path / "zero.npy", np.zeros(3))
-    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "something").touch()
-    for name, text in {
-        "key.toml": 'store = "x.store"\nspace = "x"\nspase = "y"\n[dataset]\nname = "fashion_mnist"',
-        "kind.toml": 'store = "x.store"\nspace = "x"\n[dataset]\nname = "table"\n[encoder]\nkind = "vae"\ndim = 0',
-        "broken.toml": "store = ",
-    }.items():
-        (tmp_path / name).write_text(text)
-
-
-@pytest.mark.usefixtures("files")
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        # the command line itself
-        ("serch STORE small x", "No such command 'serch'. Did you mean 'search'?"),
-        ("search", "Missing argument 'STORE'"),
-        ("search STORE small test/1 --wher x", "--where"),
-        ("search STORE small test/1 -k many", "'-k'"),
-        ("search STORE small", "give one of QUERY, --image and --vector"),
-        ("search STORE small test/1 --vector nan.npy", "not QUERY and --vector"),
-        # names
-        ("search STORE smal test/1", "did you mean 'small'?"),
-        ("search STORE small test/99999", "no item 'test/99999' in space 'small'"),
-        ("search STORE small shoe.PNG", "a file is given as --image FILE"),
-        ("search STORE small shoe.npy", "a file is given as --vector FILE"),
-        ("search STORE small \"'test/99999'\"", "'test/99999'"),
-        ("search STORE small formall", "did you mean 'formal'?"),
-        ("edit STORE small \"centroid('Bagg')\"", "did you mean 'Bag'?"),
-        ("sample STORE small --label Bagg", "Bagg"),
-        ("sample STORE small --label Bag --column labels", "did you mean 'label'?"),
-        ("sample STORE small --column labels", "give a --label"),
-        ("search STORE small test/1 --columns lable", "did you mean 'label'?"),
-        ("search STORE small test/1 --where \"lable = 'Bag'\"", "did you mean 'label'?"),
-        ("search STORE small test/1 --at produktion", "did you mean 'production'?"),
-        ("search STORE small test/1 --at 77", "77"),
-        ("tag STORE small best 77", "77"),
-        ("tag STORE small produktion --delete", "did you mean 'production'?"),
-        ("tag STORE small --delete", "--delete needs the NAME"),
-        ("status STORE --at 3", "needs a SPACE"),
-        ("sample STORE small --method gnn", "known: 'gmm'"),
-        ("interpolate STORE small test/1 test/2 --method slurp", "did you mean 'slerp'"),
-        # values
-        ("search STORE small test/1 -k 0", "k is 0"),
-        ("search STORE small test/1 --recall 2", "recall is 2"),
-        ("search STORE small --vector narrow.npy", "shape (5,)"),
-        ("search STORE small --vector nan.npy", "NaN"),
-        ("search STORE small --vector inf.npy", "infinity"),
-        ("search STORE plain --vector zero.npy", "zero vector"),
-        ("search STORE small --vector pickled.npy", "no .npy file of numbers"),
-        ("search STORE small --vector absent.npy", "absent.npy"),
-        ("search STORE small --image wide.png", "28, 20, 1"),
-        ("search STORE small --image colour.png", "28, 28, 3"),
-        ("search STORE small --image text.png", "text.png is no image"),
-        ("search STORE plain --image wide.png", "no encoder"),
-        ("search STORE small \"'test/1' +\"", "character 11"),
-        ("search STORE small \"'test/1' * 'test/2'\"", "test/2"),
-        ("search STORE small test/1 --where \"label = 'Bag'; DROP TABLE x\"", ";"),
-        ("interpolate STORE small test/1 test/2 --steps 1", "steps is 1"),
-        ("interpolate STORE plain a no/c --out x.png", "no item 'no/c'"),
-        ("interpolate STORE plain a \"b's\" --out x.png", "no decoder"),
-        ("edit STORE small test/1 --out x.gif3", "end it in .png"),
-        ("sample STORE small -n 0", "n is 0"),
-        ("sample STORE small --method prior", "prior"),
-        ("sql STORE \"DELETE FROM small\"", "SELECT"),
-        ("sql STORE \"SELECT * FROM read_csv('/etc/passwd')\"", "outside the store"),
-        ("sql STORE \"SELECT nothing FROM small\"", "nothing"),
-        ("vacuum STORE --older-than yesterday", "'yesterday' is no span of time"),
-        # places
-        ("status nowhere.store", "nowhere.store"),
-        ("status folder", "folder"),
-        ("status text.png", "text.png"),
-        ("search STORE small test/1 --arrow absent/hits.arrow", "absent/hits.arrow"),
-        ("sample STORE small --out absent/x.png", "absent/x.png"),
-        ("tag /proc/a.store small best", "/proc/a.store"),
-        # configurations, refused before anything runs
-        ("run absent.toml", "absent.toml"),
-        ("run broken.toml", "broken.toml"),
-        ("run key.toml", "did you mean 'space'?"),
-        ("train kind.toml", "dim"),
-        ("schedule key.toml --every 1h", "spase"),
-        ("quickstart --out q --limit 10", "limit 10"),
-        ("quickstart", "--out"),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_one_line(run: Run, made: Path, line: str, words: str) -> None:
-    before = digest(made)
-    code, out, err = run(*shlex.split(line))
-    assert code == 2, out + err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert words in err
-    assert "Traceback" not in out + err
-    assert digest(made) == before
-
-
-@pytest.fixture
-def damaged(made: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "damaged.store"
-    shutil.copytree(made, copy)
-    return copy
-
-
-@pytest.mark.parametrize(
-    ("damage", "line"),
-    [
-        (lambda s: truncate(s, "spaces/small/segments/*.f32"), "search {} small test/1"),
-        (lambda s: truncate(s, "spaces/small/segments/*.parquet"), "search {} small test/1"),
-        (lambda s: truncate(s, "spaces/small/concepts/*.parquet"), "search {} small \"centroid('Bag') + formal\""),
-        (lambda s: truncate(s, "spaces/small/manifests/*4.json"), "search {} small test/1"),
-        (lambda s: remove(s, "encoders/*/weights.safetensors"), "edit {} small test/1"),
-        (lambda s: remove(s, "encoders/*/spec.json"), "edit {} small test/1"),
-        (lambda s: (s / "store.json").write_text('{"format": 99}'), "status {}"),
-        (lambda s: (s / "store.json").write_text("{"), "status {}"),
-    ],
-    ids=["vectors", "rows", "concepts", "manifest", "weights", "spec", "newer", "unreadable"],
-)
-def test_a_damaged_store_is_refused_in_one_line(
-    run: Run, damaged: Path, damage: Callable[[Path], Any], line: str
-) -> None:
-    damage(damaged)
-    before = digest(damaged)
-    code, out, err = run(*shlex.split(line.format(damaged)))
-    assert code == 2, out
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert digest(damaged) == before
-
-
-def truncate(store: Path, pattern: str) -> None:
-    path = max(store.glob(pattern))
-    path.write_bytes(path.read_bytes()[:-16])
-
-
-def remove(store: Path, pattern: str) -> None:
-    max(store.glob(pattern)).unlink()
 
 
 # The process
