@@ -83,7 +83,10 @@ def sorted_rows(space: ls.EmbeddingSpace) -> pa.Table:
     return table.sort_by("id").select(names).combine_chunks()
 
 
-def test_there_and_back(store: LatentStore, form: str, tmp_path: Path) -> None:
+def test_there_and_back(store: LatentStore, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "SEGMENT_ROWS", 400)  # several segments, of several batches
+    for home in ("parquet", "delta"):
+        monkeypatch.setattr(f"latentstore.exchange.{home}.batch_rows", lambda _: 300)
     space = store.space("s")
     told = space.export(tmp_path / "out", form)
     assert (told.rows, told.format) == (1750, form)
@@ -92,6 +95,7 @@ def test_there_and_back(store: LatentStore, form: str, tmp_path: Path) -> None:
     assert back.snapshot.manifest.source == space.snapshot.manifest.source
     assert dict(back.snapshot.manifest.columns) == dict(space.snapshot.manifest.columns)
     assert sorted_rows(back).equals(sorted_rows(space))
+    assert len(back.snapshot.segments) > 1
     assert store.verify() == []
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.store", "out"]
 
