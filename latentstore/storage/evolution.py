@@ -24,7 +24,8 @@ from latentstore.storage.manifest import FileRecord, Manifest, SegmentRecord
 from latentstore.storage.segments import Segment
 from latentstore.storage.sink import Sink
 from latentstore.storage.snapshot import Snapshot
-from latentstore.storage.writing import ROW_GROUP, Scratch
+from latentstore.storage.parquet_writer import ROW_GROUP
+from latentstore.storage.writing import Scratch
 from latentstore.types import Array
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from latentstore.storage.sums import sums_of
 from latentstore.storage.verify import Problem
 from latentstore.storage.verify import run as verify
 from latentstore.storage.versions import Versions
-from latentstore.storage.writing import ROW_GROUP, Scratch, SegmentWriter
+from latentstore.storage.parquet_writer import ROW_GROUP
+from latentstore.storage.writing import Scratch, SegmentWriter
 
 
 @dataclass(frozen=True)

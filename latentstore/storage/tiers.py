@@ -20,7 +20,8 @@ from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import SegmentRecord
 from latentstore.storage.segments import Segment
 from latentstore.storage.snapshot import Snapshot
-from latentstore.storage.writing import ROW_GROUP, Scratch, SegmentWriter, write_positions
+from latentstore.storage.parquet_writer import ROW_GROUP
+from latentstore.storage.writing import Scratch, SegmentWriter, write_positions
 from latentstore.types import Array
 
 FACTOR = 8  # segments of a tier that become one of the next

@@ -14,24 +14,18 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-import pyarrow.parquet as pq
 
 from latentstore.storage import arrow, files
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import FileRecord, SegmentRecord
+from latentstore.storage.parquet_writer import SegmentParquet
 from latentstore.storage.sink import Sink
 from latentstore.storage.sums import SUMMED
 from latentstore.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64, UInt64
-
-SAMPLE_ROWS = 256  # that tell whether vectors can be compressed, and values repeat
-WORTHWHILE = 0.75  # of their bytes must be left at most
-ROW_GROUP = 16_384  # rows of a Parquet row group: small enough to fetch few rows, large enough to compress
-VALUES = 32_768  # that are encoded at a time: a vector is many, and by default 1,024 are, in a third more time
-ROW_GROUP_MIN = ROW_GROUP // 4  # fewer wait for the next rows, or for the end
 
 
 @dataclass
@@ -82,37 +76,15 @@ class SegmentWriter:
         self._ids: list[pa.LargeStringArray] = []
         self._hashes: list[Array] = []
         self._rows: list[Array] = []
-        self._waiting: list[pa.Table] = []
-        fields = [
-            pa.field("row", pa.int64(), nullable=False),
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("vector", arrow.vector_type(dim), nullable=False),
-        ]
-        self._schema = pa.schema([*fields, *metadata])
+        self._dim, self._metadata = dim, metadata
         self._sinks: dict[str, Sink] = {}
-        self._parquet: pq.ParquetWriter | None = None
+        self._parquet: SegmentParquet | None = None
         try:
             for kind in ("parquet", "f32", "ids"):
                 self._sinks[kind] = Sink(scratch.new("segments", f".{kind}", self._uuid))
         except BaseException:
             self.abandon()
             raise
-
-    def _open_parquet(self, vectors: Float32[Array, "n d"], table: pa.Table) -> pq.ParquetWriter:
-        """Begin the Parquet file, now that it is known what its first rows are like."""
-        flat = {one.name: one.name + _within(one.type) for one in self._schema if one.name != "vector"}
-        codec, encoding = _codec(vectors)
-        return pq.ParquetWriter(
-            self._sinks["parquet"],
-            self._schema,
-            compression={"vector.list.element": codec, **dict.fromkeys(flat.values(), "zstd")},
-            compression_level=dict.fromkeys(flat.values(), 1),
-            # A dictionary of ids, hashes or measured numbers costs twice the time and saves nothing.
-            use_dictionary=[path for name, path in flat.items() if _repeating(table[name])],
-            column_encoding={"vector.list.element": encoding, "row": "DELTA_BINARY_PACKED"},
-            write_statistics=[*flat.values()],
-            write_batch_size=VALUES,
-        )
 
     def write(
         self,
@@ -126,18 +98,16 @@ class SegmentWriter:
 
         The arrays must not change before `finish`.
         """
-        columns = [arrow.numbers(rows), ids.cast(pa.string()), arrow.vectors(vectors), *metadata.columns]
-        table = pa.table(columns, schema=self._schema)
+        columns = [arrow.numbers(rows), ids.cast(pa.string()), *metadata.columns]
         if self._parquet is None:
-            self._parquet = self._open_parquet(vectors, table)
+            self._parquet = SegmentParquet(self._sinks["parquet"], self._dim, self._metadata, (vectors, columns))
+        parquet = self._parquet
         self._ids.append(ids)
         self._hashes.append(hashes)
         self._rows.append(rows)
-        self._waiting.append(table)
 
         def encode() -> None:
-            if sum(map(len, self._waiting)) >= ROW_GROUP_MIN:
-                self._encode()
+            parquet.write(vectors, columns)
 
         def copy() -> None:
             self._sinks["f32"].write(np.ascontiguousarray(vectors, dtype="<f4"))
@@ -148,19 +118,11 @@ class SegmentWriter:
         else:
             files.together(encode, copy)
 
-    def _encode(self) -> None:
-        """Write what waits as row groups."""
-        if self._waiting:
-            table, self._waiting = pa.concat_tables(self._waiting), []
-            assert self._parquet is not None
-            self._parquet.write_table(table, row_group_size=ROW_GROUP)
-
     def finish(self) -> SegmentRecord:
         """Write the id table, make all durable (but not yet their folder) and describe the segment."""
         assert self._parquet is not None, "a segment has rows"
         rows = np.concatenate(self._rows)
         self._write_ids(rows)
-        self._encode()
         self._parquet.close()
         sinks = self._sinks
         sums = np.concatenate([sinks[kind].sums() for kind in SUMMED])
@@ -186,7 +148,7 @@ class SegmentWriter:
         for sink in self._sinks.values():
             sink.abandoned = True
         if self._parquet is not None:
-            self._parquet.close()  # else it would write its footer when it is collected
+            self._parquet.abandon()
         for sink in self._sinks.values():
             sink.close()
 
@@ -195,37 +157,6 @@ class SegmentWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.abandon()
-
-
-def _codec(vectors: Float32[Array, "n d"]) -> tuple[str, str]:
-    """Compression and encoding of vectors, by a sample: the smallest, if it saves a quarter of their bytes.
-
-    Pixels are compressed (zstd would make a fifth less of them than lz4, for half as much time again); latents are
-    not: they would save a twelfth of a segment, Parquet and raw file, for three times the time.
-    """
-    sample = np.ascontiguousarray(vectors[:: max(1, len(vectors) // SAMPLE_ROWS)][:SAMPLE_ROWS], dtype="<f4")
-    split = np.ascontiguousarray(sample.reshape(-1, 1).view(np.uint8).T)  # as BYTE_STREAM_SPLIT has it
-    codec = pa.Codec("lz4_raw")
-    sizes = {"PLAIN": len(codec.compress(sample)), "BYTE_STREAM_SPLIT": len(codec.compress(split))}
-    encoding = min(sizes, key=sizes.__getitem__)
-    return ("lz4", encoding) if sizes[encoding] < WORTHWHILE * sample.nbytes else ("none", "PLAIN")
-
-
-def _repeating(column: pa.ChunkedArray) -> bool:
-    """Whether values, of lists their items, repeat, by a sample."""
-    import pyarrow.compute as pc  # here: a quarter of the time a reader takes to start
-
-    sample = column.slice(0, SAMPLE_ROWS)
-    while pa.types.is_list(sample.type):
-        sample = pc.list_flatten(sample)
-    if pa.types.is_null(sample.type):  # of lists that are all empty
-        return True
-    return 2 * int(pc.count_distinct(sample).as_py()) <= len(sample)
-
-
-def _within(kind: pa.DataType) -> str:
-    """The Parquet path from a column to what it holds in the end: lists may hold lists."""
-    return f".list.element{_within(kind.value_type)}" if pa.types.is_list(kind) else ""
 
 
 def write_positions(scratch: Scratch, positions: Int64[Array, " n"]) -> FileRecord:

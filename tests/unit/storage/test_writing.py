@@ -5,14 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from latentstore.errors import InputError, NotFinite, ShapeMismatch
 from latentstore.storage import SpaceFiles, staged_rows
-from latentstore.storage.writing import ROW_GROUP_MIN
+from latentstore.storage.parquet_writer import ROW_GROUP
 
 DIM = 3
 
@@ -27,10 +29,8 @@ def vectors(n: int) -> np.ndarray:
 
 
 def test_rows_staged_in_parts_are_those_staged_at_once(space: SpaceFiles) -> None:
-    n, cuts = (
-        ROW_GROUP_MIN + 50,
-        [0, 1, 30, ROW_GROUP_MIN + 40, ROW_GROUP_MIN + 50],
-    )  # groups full, held back, left over
+    n = 2 * ROW_GROUP + 50
+    cuts = [0, 1, 30, ROW_GROUP, 2 * ROW_GROUP + 40, n]  # a group full, full twice in a part, left over
     ids, given = [f"i{i}" for i in range(n)], vectors(n)
     metadata = pa.table({"x": range(n), "empty": pa.nulls(n)})
     parts = [(given[a:b], metadata[a:b]) for a, b in pairwise(cuts)]
@@ -74,6 +74,41 @@ def test_many_rows_are_written_as_a_segment_for_each_core(space: SpaceFiles, mon
     with pytest.raises(NotFinite, match="row 50 contains NaN"):
         space.upsert(ids, given)
     assert set((space.folder / "segments").iterdir()) == before
+
+
+@pytest.mark.parametrize("dim", [1, 8, 39, 40, 784, 65_536])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_other_readers_find_the_vectors_in_the_parquet_file(tmp_path: Path, dim: int, compressed: bool) -> None:
+    rng, n = np.random.default_rng(dim), 5 if dim > 1_000 else ROW_GROUP + 3_000
+    given = rng.standard_normal((n, dim)).astype(np.float32)
+    if compressed:
+        given = np.round(given)
+    store = SpaceFiles.create(tmp_path / "space", space="space", dim=dim, metric="l2")
+    store.add([f"i{i}" for i in range(n)], given, {"word": ["left"] * n, "tags": [["a", None, "b"]] * n})
+    (path,) = (store.folder / "segments").glob("*.parquet")
+
+    table = pq.read_table(path)
+    assert table.schema.field("vector").type == pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
+    np.testing.assert_array_equal(table["vector"].combine_chunks().values.to_numpy().reshape(n, dim), given)
+    assert table["tags"].to_pylist() == [["a", None, "b"]] * n and table["row"].to_pylist() == list(range(n))
+
+    found = duckdb.sql(f"SELECT vector, id FROM '{path}' ORDER BY row").fetchnumpy()
+    np.testing.assert_array_equal(np.stack(found["vector"]), given)
+    assert found["id"].tolist() == [f"i{i}" for i in range(n)]
+    frame = polars.read_parquet(path)
+    np.testing.assert_array_equal(frame["vector"].explode().to_numpy().reshape(n, dim), given)
+
+    metadata = pq.read_metadata(path)
+    column = metadata.row_group(0).column(2)
+    assert column.path_in_schema == "vector.list.element"
+    assert column.compression == ("LZ4" if compressed else "UNCOMPRESSED")
+    ends = [0]
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        assert group.total_byte_size == sum(group.column(i).total_uncompressed_size for i in range(group.num_columns))
+        for one in sorted(map(group.column, range(group.num_columns)), key=lambda one: one.data_page_offset):
+            start = min(filter(None, (one.dictionary_page_offset, one.data_page_offset)))
+            assert start >= ends[-1], "no chunk lies in another"
+            ends.append(start + one.total_compressed_size)
 
 
 def test_only_what_repeats_gets_a_dictionary(space: SpaceFiles) -> None:
