@@ -62,8 +62,9 @@ def encode_shards(
         threads: That read and encode: `latentstore.encoders.one_thread_each`, or `one_thread`.
     """
     most = _piece_items(dataset.item_shape)
-    pieces = [np.array_split(one, -(-len(one) // most)) for one in shards]  # alike, so that all cores end together
     with threads() as (pool, cores):
+        pieces = [np.array_split(one, -(-len(one) // most)) for one in shards[:-1]]
+        pieces += [_shrinking(one, most, cores) for one in shards[-1:]]
         ahead = map_ahead(pool, lambda positions: encode(dataset.read(positions)), chain(*pieces), 3 * cores)
 
         def counted() -> Iterator[Coded]:
@@ -79,6 +80,16 @@ def encode_shards(
                 write(shard, islice(coded, len(own)))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _shrinking(positions: Int64[Array, " m"], most: int, cores: int) -> list[Array]:
+    """Cut into pieces that get smaller, down to an eighth, so that all cores end at the same time."""
+    pieces = []
+    while len(positions):
+        size = min(most, max(len(positions) // (2 * cores), most // 8))
+        pieces.append(positions[:size])
+        positions = positions[size:]
+    return pieces
 
 
 def map_ahead(pool: Executor, function: Callable[[S], T], values: Iterable[S], most: int) -> Iterator[T]:
