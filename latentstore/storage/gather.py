@@ -134,10 +134,8 @@ def groups(numbers: Int64[Array, " m"]) -> Iterator[tuple[int, Array]]:
     if (numbers == numbers[0]).all():
         yield int(numbers[0]), np.arange(len(numbers))
         return
-    order = np.argsort(numbers, kind="stable")
-    edges = np.flatnonzero(np.diff(numbers[order])) + 1
-    for indices in np.split(order, edges):
-        yield int(numbers[indices[0]]), indices
+    for number in _present(numbers):  # segments are few: to look for each is faster than to sort
+        yield number, np.flatnonzero(numbers == number)
 
 
 def _present(numbers: Int64[Array, " m"]) -> list[int]:

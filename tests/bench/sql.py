@@ -1,6 +1,6 @@
 """What SQL adds to a search: `neighbours` joined to metadata, and a lateral join of a thousand queries.
 
-One command, about a minute: python tests/bench/sql.py [--rows 1000000] [--dim 128] [--rounds 30]
+One command, some minutes: python -m tests.bench.sql [--workload synthetic] [--rows 1000000] [--rounds 30]
 
 In one process, alternately: the bare search; one query through `neighbours` joined to its space's metadata, in this
 process and in the sandbox; 1000 queries in a lateral join beside one batch search of the same vectors. Every query is
@@ -18,39 +18,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 import latentstore as ls
+from tests.bench.workloads import SIZES, Workload, load
 
 ONE = "SELECT n.id, n.distance, m.label, m.price FROM neighbours('rows', $q, 10) n JOIN rows m USING (id)"
 MANY = "SELECT q.id, n.id AS near, n.distance FROM queries q, neighbours('rows', q.vector, 10) n"
 
 
-def make(folder: Path, n: int, dim: int) -> ls.LatentStore:
-    """Rows in clusters, six metadata columns, an index; and a space of 1000 queries."""
-    generator = np.random.default_rng(0)
+def make(folder: Path, workload: Workload) -> ls.LatentStore:
+    """A space of the workload with an index, and one of a thousand of its queries."""
     store = ls.open(folder)
-    space, queries = store.create_space("rows", dim=dim), store.create_space("queries", dim=dim)
-    centres = generator.normal(size=(2000, dim)).astype(np.float32)
-
-    def draw(m: int) -> tuple[np.ndarray, np.ndarray]:
-        cluster = generator.integers(0, len(centres), m)
-        return cluster, centres[cluster] + generator.normal(size=(m, dim)).astype(np.float32) * 0.6
-
+    dim = workload.queries.shape[1]
+    space, queries = (store.create_space(name, dim=dim, metric=workload.metric) for name in ("rows", "queries"))
+    n = len(workload.vectors)
     for first in range(0, n, 250_000):
-        m = min(250_000, n - first)
-        cluster, vectors = draw(m)
-        metadata = {
-            "label": [f"class {c % 50}" for c in cluster],
-            "price": generator.random(m),
-            "stock": generator.integers(0, 1000, m),
-            "name": [f"thing {i}" for i in range(first, first + m)],
-            "sold": generator.random(m) < 0.3,
-            "year": generator.integers(1990, 2026, m),
-        }
-        space.add([f"item/{i}" for i in range(first, first + m)], vectors, pa.table(metadata))
-    queries.add([f"q/{i}" for i in range(1000)], draw(1000)[1])
-    space.build_index(target_recall=0.95)
+        part = slice(first, first + 250_000)
+        ids = [f"item/{i}" for i in range(n)[part]]
+        space.add(ids, workload.vectors[part], workload.metadata[:n][part])
+    queries.add([f"q/{i}" for i in range(1000)], workload.queries[:1000])
+    space.build_index(target_recall=workload.target)
     return store
 
 
@@ -64,14 +51,14 @@ def timed(act: Callable[[], object]) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", choices=SIZES, default="synthetic")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--store", type=Path, help="made there, or used if it is there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.store or Path(scratch) / "bench.store"
-        store = ls.open(folder, "r") if folder.exists() else make(folder, given.rows, given.dim)
+        store = ls.open(folder, "r") if folder.exists() else make(folder, load(given.workload, given.rows, 0))
         space = store.space("rows")
         vectors = store.space("queries").to_arrow()["vector"].combine_chunks()
         batch = np.asarray(vectors.values).reshape(-1, space.dim)
