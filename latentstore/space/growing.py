@@ -17,6 +17,7 @@ import numpy as np
 from latentstore.errors import CommitConflict, NotSupported
 from latentstore.index import ApproximateIndex, Held, blocks
 from latentstore.space.indexing import (
+    DEAD_SHARE,
     NAME,
     TRAINED,
     coverage,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 GROWTH = 0.1  # of an index since its recall was measured, after which it is measured again
 TAIL_FLOATS = 1 << 20  # of rows beside the index: a search compares them in the time it spends in the index
-DEAD_SHARE = 0.3  # of the rows of parts that become one: from here on only the live ones are taken
 ADDED = 1 << 16  # rows added at a time
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "index"
 FEWEST = 64  # rows, below which there is nothing to train codes on, and nothing to gain
+DEAD_SHARE = 0.3  # of the rows of an index, which are skipped but read: from here on it pays to leave them out
 TRAINED = "trained"  # the role of the file that holds the index without its vectors
 
 

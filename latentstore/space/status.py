@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentstore.index import choose_kind
-from latentstore.space.indexing import current_index
+from latentstore.space.indexing import DEAD_SHARE, current_index
 
 if TYPE_CHECKING:
     from latentstore.space.vector_space import VectorSpace
     from latentstore.storage import ArtefactRecord
 
 EXTEND_SHARE = 0.01  # unindexed rows are scanned exactly: a hundredth costs about what the index itself does
-REBUILD_GROWTH = (
-    2  # lists were trained and counted for so many rows: at twice as many a search takes 1.4 times too long
-)
-REBUILD_DEAD = 0.3  # of what the index holds: they are skipped, but read
+REBUILD_GROWTH = 2  # times the rows lists were trained and counted for: a search takes 1.4 times too long
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def _advice(space: VectorSpace, kind: str, unindexed: int, artefacts: tuple[Arte
         dead = held + unindexed - len(space)
         if not reached:
             advice.append("the index does not reach its target recall, so searches are exact; run build_index()")
-        elif len(space) > REBUILD_GROWTH * built or dead > REBUILD_DEAD * held:
+        elif len(space) > REBUILD_GROWTH * built or dead > DEAD_SHARE * held:
             advice.append(
                 f"the index was built over {built} rows, now there are {len(space)} and {dead} dead ones in it: "
                 "run build_index()"

@@ -21,10 +21,10 @@ from latentstore.errors import InputError, NotFound, ShapeMismatch, suggest
 from latentstore.storage import arrow, defaults
 from latentstore.storage.columns import check_new_name, fit_columns, parse_type, storable
 from latentstore.storage.manifest import FileRecord, Manifest, SegmentRecord
+from latentstore.storage.parquet_writer import ROW_GROUP
 from latentstore.storage.segments import Segment
 from latentstore.storage.sink import Sink
 from latentstore.storage.snapshot import Snapshot
-from latentstore.storage.parquet_writer import ROW_GROUP
 from latentstore.storage.writing import Scratch
 from latentstore.types import Array
 

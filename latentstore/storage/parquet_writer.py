@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentstore.storage import arrow, thrift
-from latentstore.storage.thrift import I64
 from latentstore.storage.vector_pages import PATH, VectorPages, compressible
 from latentstore.types import Array
 
@@ -54,7 +53,7 @@ class SegmentParquet:
         self._whole = pa.schema([*row_and_id, pa.field(PATH[0], arrow.vector_type(dim), nullable=False), *metadata])
         self._pages = VectorPages(sink, compressed=compressible(first[0], SAMPLE_ROWS, WORTHWHILE))
         self._waiting: list[pa.Table] = []  # metadata of the open row group
-        self._groups: list[tuple[thrift.Struct, int, int]] = []  # the vectors' ColumnChunk, their bytes plain and stored
+        self._groups: list[tuple[thrift.Struct, int, int]] = []  # of vectors: ColumnChunk, bytes plain and stored
         paths = [one.name + _within(one.type) for one in self._flat]
         self._writer = pq.ParquetWriter(
             self._sink,
@@ -111,7 +110,7 @@ class SegmentParquet:
         return {**_empty(self._whole), _ROWS: flat[_ROWS], _ROW_GROUPS: (kind, (element, groups))}
 
     def abandon(self) -> None:
-        """Close without a promise, when the sink takes nothing any more; else a footer would come when it is collected."""
+        """Close when the sink takes nothing any more; else a footer would be written when this is collected."""
         self._writer.close()
 
 

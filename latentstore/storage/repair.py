@@ -23,12 +23,12 @@ from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import FORMAT, IMPORT, SpaceLayout, StoreLayout
 from latentstore.storage.log import Log, read_number
 from latentstore.storage.manifest import FileRecord, Manifest, SegmentRecord, check_format, parse_json
+from latentstore.storage.parquet_writer import ROW_GROUP
 from latentstore.storage.sink import Sink
 from latentstore.storage.sums import sums_of
 from latentstore.storage.verify import Problem
 from latentstore.storage.verify import run as verify
 from latentstore.storage.versions import Versions
-from latentstore.storage.parquet_writer import ROW_GROUP
 from latentstore.storage.writing import Scratch, SegmentWriter
 
 

@@ -18,8 +18,8 @@ from latentstore.storage.gather import Gather, groups
 from latentstore.storage.hashing import hash_ids
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
-from latentstore.storage.segments import Segment
 from latentstore.storage.parquet_writer import ROW_GROUP
+from latentstore.storage.segments import Segment
 from latentstore.types import Array, Metric
 
 if TYPE_CHECKING:

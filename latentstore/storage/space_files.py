@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from latentstore.errors import ConfigInvalid
 from latentstore.storage import artefacts, bulk, files, staged_rows, staging
@@ -17,6 +17,22 @@ from latentstore.storage.rows import KEEP, Append, OnExisting
 from latentstore.storage.sources import Source, open_source
 from latentstore.storage.staging import StagedSegment
 from latentstore.storage.writing import Scratch
+
+
+class Staged(TypedDict, total=False):
+    """How rows are staged.
+
+    Attributes:
+        key: Keep them findable under this name until they are appended or cleared.
+        encoder: Fingerprint the vectors come from; `append` refuses them in a space of another.
+        dim: Given when they are to replace all rows, columns and width included.
+        properties: JSON kept with a key.
+    """
+
+    key: str | None
+    encoder: str | None
+    dim: int | None
+    properties: Mapping[str, Json] | None
 
 
 class SpaceFiles(ChangedRows):
@@ -32,60 +48,39 @@ class SpaceFiles(ChangedRows):
 
     # Rows
 
-    def stage(
-        self,
-        ids: Sequence[str],
-        vectors: Any,
-        metadata: Any = None,
-        *,
-        key: str | None = None,
-        encoder: str | None = None,
-        dim: int | None = None,
-        properties: Mapping[str, Json] | None = None,
-    ) -> StagedSegment:
+    def stage(self, ids: Sequence[str], vectors: Any, metadata: Any = None, **how: Unpack[Staged]) -> StagedSegment:
         """Write rows durably without making them visible; `append` does that.
 
         Args:
             ids: Non-empty, each once; n of them.
             vectors: Shape (n, d).
             metadata: A table of n rows, or what `pyarrow.table` reads, or None.
-            key: Keep them findable under this name until they are appended or cleared.
-            encoder: Fingerprint the vectors come from; `append` refuses them in a space of another.
-            dim: Give it when they are to replace all rows, columns and width included.
-            properties: JSON kept with a key.
+            how: See `Staged`.
 
         Raises:
             InputError: Ids, vectors or metadata that do not fit; see the message.
         """
-        return self.stage_parts(ids, [(vectors, metadata)], key=key, encoder=encoder, dim=dim, properties=properties)
+        return self.stage_parts(ids, [(vectors, metadata)], **how)
 
-    def stage_parts(
-        self,
-        ids: Sequence[str],
-        parts: Iterable[tuple[Any, Any]],
-        *,
-        key: str | None = None,
-        encoder: str | None = None,
-        dim: int | None = None,
-        properties: Mapping[str, Json] | None = None,
-    ) -> StagedSegment:
+    def stage_parts(self, ids: Sequence[str], parts: Iterable[tuple[Any, Any]], **how: Unpack[Staged]) -> StagedSegment:
         """`stage`, of rows that come bit by bit: each part is written when it is there.
 
         Args:
             ids: Of all rows, n of them.
             parts: Vectors (m, d) and metadata of m rows, in the order of `ids`; one at least, of the same columns.
-            key, encoder, dim, properties: As `stage`.
+            how: See `Staged`.
 
         Raises:
             InputError: As `stage`; nothing of what was written stays.
         """
         self._writable()
+        key = how.get("key")
         with Scratch(self.layout) as scratch:
             staged = replace(
-                staged_rows.stage(self.snapshot(), scratch, check_ids(ids), parts, dim),
-                encoder=encoder,
+                staged_rows.stage(self.snapshot(), scratch, check_ids(ids), parts, how.get("dim")),
+                encoder=how.get("encoder"),
                 key=key,
-                properties=dict(properties or {}),
+                properties=dict(how.get("properties") or {}),
             )
             with files.storing(self.layout.segments):
                 files.sync_folder(self.layout.segments)

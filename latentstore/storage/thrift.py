@@ -81,7 +81,9 @@ def _write(out: bytearray, kind: int, value: Any) -> None:
         out += varint(len(value)) + value
     elif kind in (LIST, SET):
         element, values = value
-        out += bytes([len(values) << 4 | element]) if len(values) < 15 else bytes([0xF0 | element]) + varint(len(values))
+        out.append(min(len(values), 15) << 4 | element)
+        if len(values) >= 15:
+            out += varint(len(values))
         for one in values:
             _write(out, element, one)
     else:

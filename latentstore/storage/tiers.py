@@ -18,9 +18,9 @@ import pyarrow as pa
 from latentstore.storage import arrow, files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import SegmentRecord
+from latentstore.storage.parquet_writer import ROW_GROUP
 from latentstore.storage.segments import Segment
 from latentstore.storage.snapshot import Snapshot
-from latentstore.storage.parquet_writer import ROW_GROUP
 from latentstore.storage.writing import Scratch, SegmentWriter, write_positions
 from latentstore.types import Array
 
