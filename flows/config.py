@@ -107,6 +107,8 @@ class SplitSection(Section):
 class EncoderSection(OpenSection):
     """How items become latents: `latentstore.encoders.train(kind, items, dim=…, seed=…, **options)`.
 
+    `labels` is a metadata column for kinds that learn from labels too.
+
     `retrain` says when another encoder is trained: "recipe" only when this section or the dataset's options change, so
     that new items are embedded beside the old ones; "data" also when training items change, which embeds all again.
     """
@@ -114,6 +116,7 @@ class EncoderSection(OpenSection):
     kind: str
     dim: PositiveInt
     seed: Seed = 0
+    labels: str | None = None
     retrain: Literal["recipe", "data"] = "recipe"
 
 

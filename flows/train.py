@@ -59,6 +59,7 @@ def train_encoder(work: Workspace) -> Trained:
             seed=section.seed,
             resume_from=state,
             progress=lambda progress: _tell(work, progress),
+            labels=None if section.labels is None else part.labels(section.labels),
             **section.options,
         )
     fingerprint = _store(work, encoder, record.to_card())

@@ -15,7 +15,7 @@ from flows.config import Config, digest
 from flows.lock import only_one
 from flows.reporting import Reporter, RunReporter
 from latentstore.datasets import Dataset, open_dataset
-from latentstore.errors import ConfigInvalid, UnknownSpace
+from latentstore.errors import ConfigInvalid, InputError, UnknownSpace, suggest
 from latentstore.store import LatentStore, open_store
 from latentstore.types import Array
 
@@ -136,7 +136,7 @@ class Workspace:
         """What an encoder is made from, as a key: recipe, seed and dataset; with retrain = "data" its items too."""
         encoder = self.config.encoder
         assert encoder is not None
-        recipe = encoder.model_dump(mode="json", exclude={"retrain"})
+        recipe = encoder.model_dump(mode="json", exclude={"retrain"}, exclude_none=True)
         items = self.dataset_digest if encoder.retrain == "data" else None
         return digest(recipe, self.dataset.source, self.config.split.model_dump(mode="json"), items)
 
@@ -162,7 +162,14 @@ class Part:
         return self.dataset.read(self.positions[positions])
 
     def labels(self, column: str) -> Shaped[Array, " m"]:
-        """A metadata column of these items, dtype object."""
+        """A metadata column of these items, dtype object.
+
+        Raises:
+            InputError: There is no such column.
+        """
+        known = self.dataset.metadata.column_names
+        if column not in known:
+            raise InputError(f"no column {column!r} in the dataset; {suggest(column, known)}")
         values = np.array(self.dataset.metadata[column].to_pylist(), dtype=object)
         return values[self.positions]
 

@@ -1,4 +1,4 @@
-"""Encoders: pca, autoencoder, vae. The only home of torch.
+"""Encoders: pca, autoencoder, vae, hybrid. The only home of torch.
 
 A later kind is one file with a `@register`ed `Model` and a line here.
 """
@@ -7,6 +7,7 @@ from latentstore.encoders.autoencoder import Autoencoder
 from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
 from latentstore.encoders.cores import one_thread_each
+from latentstore.encoders.hybrid import Hybrid
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.training import TrainingRecord, train, training_options
@@ -18,6 +19,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Encoder",
+    "Hybrid",
     "Model",
     "Progress",
     "TrainingOptions",

@@ -86,7 +86,9 @@ class Autoencoder(Model):
         """(m, d) → (m, c, h, w)."""
         return torch.sigmoid(self.up(z + self.centre))
 
-    def loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, x: Tensor, done: float, generator: torch.Generator, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Mean square error with noise on the latents, plus the penalty on their size."""
         z = self.encode(x)
         noisy = z + self.options.noise * torch.randn(z.shape, generator=generator, device=z.device)

@@ -47,6 +47,7 @@ class Model(nn.Module):
     kind: ClassVar[str]
     Options: ClassVar[type]
     takes_vectors: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False
 
     def __init__(self, item_shape: tuple[int, ...], dim: int, options: Any) -> None:
         super().__init__()
@@ -79,8 +80,17 @@ class Model(nn.Module):
         """Upper bound of −log p(x) in nats, (m,)."""
         raise NotSupported(f"an encoder of kind {self.kind!r} has no likelihood; only a vae has one")
 
-    def loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars of one batch; "loss" is what training minimises. `done` is the fraction of training behind us."""
+    def loss(
+        self, x: Tensor, done: float, generator: torch.Generator, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Scalars of one batch; "loss" is what training minimises.
+
+        Args:
+            x: The items.
+            done: Fraction of training behind us.
+            generator: For everything random.
+            labels: Theirs as positions in the classes, (m,), where there are some and the kind takes them.
+        """
         raise NotImplementedError
 
 

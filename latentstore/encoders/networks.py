@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentstore.encoders.gradients import Gradients
 from latentstore.encoders.items import as_rows
 from latentstore.encoders.options import choice, integers, number
 from latentstore.encoders.sources import Source
@@ -43,15 +44,27 @@ class NetworkOptions:
 
 
 class Down(nn.Module):
-    """Images (m, c, h, w) in [0, 1] to `width` numbers each."""
+    """Images (m, c, h, w) in [0, 1] to `width` numbers each.
 
-    def __init__(self, item_shape: tuple[int, ...], width: int, options: NetworkOptions) -> None:
+    Args:
+        item_shape: (h, w, c).
+        width: Numbers that come out.
+        options: Size and shape.
+        beside: What else of an image is looked at: it maps images to (m, beside.width); None for the pixels alone.
+    """
+
+    def __init__(
+        self, item_shape: tuple[int, ...], width: int, options: NetworkOptions, beside: Gradients | None = None
+    ) -> None:
         super().__init__()
         height, across, channels = item_shape
+        self.beside = beside
+        more = 0 if beside is None else beside.width
         self.conv = nn.Sequential()
         if options.architecture == "mlp":
-            rank = min(options.components, height * across * channels)
-            self.whiten = Whiten(height * across * channels, rank, options.even_out)
+            seen = height * across * channels + more
+            rank = min(options.components, seen)
+            self.whiten = Whiten(seen, rank, options.even_out)
             self.dense = dense(rank, options.hidden, width)
         else:
             self.size, small = _grid(item_shape, len(options.channels))
@@ -60,19 +73,25 @@ class Down(nn.Module):
                     nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(out), nn.GELU()
                 )
                 channels = out
-            self.dense = dense(small[0] * small[1] * channels, options.hidden, width)
+            self.dense = dense(small[0] * small[1] * channels + more, options.hidden, width)
 
     def prepare(self, source: Source, seed: int) -> None:
         """Take the rotation from the items."""
         if not len(self.conv):
-            self.whiten.fit(source, seed)
+            self.whiten.fit(source, seed, self._rows)
 
     def forward(self, x: Tensor) -> Tensor:
         """(m, c, h, w) → (m, width)."""
         if not len(self.conv):
-            return self._dense(self.whiten(as_rows(x)))
-        x = functional.pad(x * 2 - 1, (0, self.size[1] - x.shape[3], 0, self.size[0] - x.shape[2]), value=-1.0)
-        return self._dense(self.conv(x).flatten(1))
+            return self._dense(self.whiten(self._rows(x)))
+        padded = functional.pad(x * 2 - 1, (0, self.size[1] - x.shape[3], 0, self.size[0] - x.shape[2]), value=-1.0)
+        return self._dense(self._with_beside(self.conv(padded).flatten(1), x))
+
+    def _rows(self, x: Tensor) -> Tensor:
+        return self._with_beside(as_rows(x), x)
+
+    def _with_beside(self, rows: Tensor, x: Tensor) -> Tensor:
+        return rows if self.beside is None else torch.cat([rows, self.beside(x).to(rows.dtype)], 1)
 
     def _dense(self, x: Tensor) -> Tensor:
         y: Tensor = self.dense(x)

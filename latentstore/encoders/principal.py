@@ -6,11 +6,12 @@ of Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
+from torch import Tensor
 
 from latentstore.encoders.items import as_rows
 from latentstore.encoders.sources import Source
@@ -40,6 +41,7 @@ def principal_components(
     positions: Int64[Array, " n"] | None = None,
     exact_width: int = 4096,
     iterations: int = 6,
+    rows: Callable[[Tensor], Tensor] = as_rows,
 ) -> Components:
     """Find the directions of largest variance.
 
@@ -50,20 +52,21 @@ def principal_components(
         positions: Which items; None means all.
         exact_width: Up to this width the covariance matrix is decomposed; above, the iteration finds the subspace.
         iterations: Passes over the items of the iteration.
+        rows: What is looked at of a batch, (m, w); all numbers of an item by default.
     """
     positions = np.arange(len(source)) if positions is None else positions
     count = len(positions)
-    mean = sum(x.sum(axis=0) for x in _chunks(source, positions)) / count
+    mean = sum(x.sum(axis=0) for x in _chunks(source, positions, rows)) / count
     width = len(mean)
     if width <= exact_width:
-        covariance = sum((x - mean).T @ (x - mean) for x in _chunks(source, positions)) / count
+        covariance = sum((x - mean).T @ (x - mean) for x in _chunks(source, positions, rows)) / count
         variances, vectors = eigh(covariance, subset_by_index=[width - rank, width - 1])
     else:
         basis = np.random.default_rng(seed).standard_normal((width, min(rank + 16, width)))
         for _ in range(iterations):
-            turned = sum((x - mean).T @ ((x - mean) @ basis) for x in _chunks(source, positions))
+            turned = sum((x - mean).T @ ((x - mean) @ basis) for x in _chunks(source, positions, rows))
             basis = np.linalg.qr(turned)[0]
-        small = [(x - mean) @ basis for x in _chunks(source, positions)]
+        small = [(x - mean) @ basis for x in _chunks(source, positions, rows)]
         variances, turn = np.linalg.eigh(sum(y.T @ y for y in small) / count)
         vectors = basis @ turn
     order = np.argsort(variances)[::-1][:rank]
@@ -73,7 +76,9 @@ def principal_components(
     return Components(mean, np.maximum(variances[order], 0), directions * np.where(largest < 0, -1, 1)[:, None])
 
 
-def _chunks(source: Source, positions: Int64[Array, " n"]) -> Iterator[Float64[Array, "m w"]]:
+def _chunks(
+    source: Source, positions: Int64[Array, " n"], rows: Callable[[Tensor], Tensor]
+) -> Iterator[Float64[Array, "m w"]]:
     chunk = max(1, min(CHUNK_ITEMS, CHUNK_NUMBERS // int(np.prod(source.item_shape))))
     for start in range(0, len(positions), chunk):
-        yield as_rows(source.batch(positions[start : start + chunk])).double().cpu().numpy()
+        yield rows(source.batch(positions[start : start + chunk])).double().cpu().numpy()

@@ -44,9 +44,15 @@ class Source:
         items: An array (n, h, w, c), (n, h, w) or (n, d_in), or an object with `item_shape`, `__len__` and `read`.
         memory: Bytes that may be spent on holding a readable's items; None means half of the memory now free.
         device: Where batches go.
+        labels: One of each item, of any type that sorts; None without.
+
+    Attributes:
+        classes: The labels that occur, sorted; empty without.
     """
 
-    def __init__(self, items: Any, *, memory: int | None = None, device: torch.device | None = None) -> None:
+    def __init__(
+        self, items: Any, *, memory: int | None = None, device: torch.device | None = None, labels: Any = None
+    ) -> None:
         self.device = device or torch.device("cpu")
         self._readable: Readable | None = None
         if isinstance(items, Readable):
@@ -60,6 +66,7 @@ class Source:
             self._length = len(array)
         if not self._length:
             raise InputError("there are no items to train on; pass at least 2")
+        self.classes, self._classes = _numbered(labels, self._length, self.device)
         if self._readable is None:
             self._held: Tensor | None = as_tensor(check_items(array, self.item_shape))
         else:
@@ -79,6 +86,10 @@ class Source:
             return to_tensor(self._read(positions), self.device)
         x = self._held[torch.from_numpy(positions)].to(self.device)
         return scale(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
+
+    def labels(self, positions: Int64[Array, " m"]) -> Tensor | None:
+        """The labels of items as positions in `classes`, int64 (m,); None without."""
+        return None if self._classes is None else self._classes[torch.from_numpy(positions)]
 
     def batches(self, order: Iterable[Int64[Array, " m"]]) -> Iterator[Tensor]:
         """Batches one after the other; when they have to be read, the next is read meanwhile."""
@@ -101,6 +112,8 @@ class Source:
         positions = np.unique(np.linspace(0, self._length - 1, min(SAMPLE, self._length)).astype(np.int64))
         for chunk in np.array_split(positions, -(-len(positions) // 256)):
             digest.update(self.batch(chunk).cpu().numpy().tobytes())
+        if self._classes is not None:
+            digest.update(repr(self.classes).encode() + self._classes.cpu().numpy().tobytes())
         return digest.hexdigest()[:32]
 
     def _read(self, positions: Int64[Array, " m"]) -> Array:
@@ -118,6 +131,21 @@ class Source:
             positions = np.arange(start, min(start + READ, self._length))
             held[positions] = self._read(positions)
         return torch.from_numpy(held)
+
+
+def _numbered(labels: Any, n: int, device: torch.device) -> tuple[list[Any], Tensor | None]:
+    """The labels that occur, and which of them each item has."""
+    if labels is None:
+        return [], None
+    given = np.asarray(labels).tolist()
+    if len(given) != n:
+        raise ShapeMismatch(f"{len(given)} labels for {n} items; pass one of each item")
+    if any(one is None or one != one for one in given):
+        place = next(i for i, one in enumerate(given) if one is None or one != one)
+        raise InputError(f"item {place} has no label; leave it out, or train without labels")
+    classes = sorted(set(given))
+    number = {one: i for i, one in enumerate(classes)}
+    return classes, torch.tensor([number[one] for one in given], device=device)
 
 
 def _free_memory() -> int:

@@ -31,7 +31,9 @@ STATISTICS_ITEMS = 10_000  # from which batch statistics are taken at the end
 class Trainable(Protocol):
     """What the trainer wants of an `nn.Module`."""
 
-    def loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, x: Tensor, done: float, generator: torch.Generator, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Scalars of one batch, "loss" to be minimised; `done` is the fraction of training behind us."""
         ...
 
@@ -131,8 +133,8 @@ class _Run:
         order = np.random.default_rng([self.seed, 1 + number]).permutation(self.training)
         batches = order[: self.per_epoch * self.batch].reshape(self.per_epoch, self.batch)
         self.model.train()
-        for x in self.source.batches(batches[skip:]):
-            self._step(x)
+        for positions, x in zip(batches[skip:], self.source.batches(batches[skip:]), strict=True):
+            self._step(x, self.source.labels(positions))
             self._tell(number + 1)
             if self.journal.step % self.per_epoch:
                 self._save(every=self.options.checkpoint_seconds)
@@ -159,11 +161,11 @@ class _Run:
         self._measure_statistics()
         self._clock()
 
-    def _step(self, x: Tensor) -> None:
+    def _step(self, x: Tensor, labels: Tensor | None) -> None:
         done = self.journal.step / self.steps
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * one_cycle(done, self.options.rise)
-        scalars = self._loss(x, done, self.generator)
+        scalars = self._loss(x, labels, done, self.generator)
         self.optimiser.zero_grad(set_to_none=True)
         scalars["loss"].backward()  # type: ignore[no-untyped-call]
         if self.options.clip:
@@ -183,12 +185,14 @@ class _Run:
                 residual=value,
             )
 
-    def _loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def _loss(self, x: Tensor, labels: Tensor | None, done: float, generator: torch.Generator) -> dict[str, Tensor]:
         if self.options.flips and x.ndim == 4 and self.model.training:
             mirrored = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < 0.5
             x = torch.where(mirrored, x.flip(3), x)
         with self.numerics.autocast(x.device):
-            scalars: dict[str, Tensor] = self.model.loss(self.numerics.arrange(x), done, generator)  # type: ignore[operator]
+            scalars: dict[str, Tensor] = self.model.loss(  # type: ignore[operator]
+                self.numerics.arrange(x), done, generator, labels
+            )
         return scalars
 
     @torch.no_grad()
@@ -199,7 +203,7 @@ class _Run:
         parts = np.array_split(self.validation, max(1, -(-len(self.validation) // 512))) if len(self.validation) else []
         sums: dict[str, float] = {}
         for part, x in zip(parts, self.source.batches(parts), strict=True):
-            for name, value in self._loss(x, 1.0, generator).items():
+            for name, value in self._loss(x, self.source.labels(part), 1.0, generator).items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(part)
         return {name: value / len(self.validation) for name, value in sums.items()}
 
@@ -214,8 +218,9 @@ class _Run:
         generator = torch.Generator(self.source.device).manual_seed(self.seed)
         order = np.random.default_rng([self.seed, 0]).permutation(self.training)
         count = max(1, min(len(order), STATISTICS_ITEMS) // self.batch)
-        for x in self.source.batches(order[: count * self.batch].reshape(count, self.batch)) if layers else ():
-            self._loss(x, 1.0, generator)
+        parts = order[: count * self.batch if layers else 0].reshape(-1, self.batch)
+        for part, x in zip(parts, self.source.batches(parts), strict=True):
+            self._loss(x, self.source.labels(part), 1.0, generator)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         self.model.eval()

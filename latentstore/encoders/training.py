@@ -19,7 +19,9 @@ from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.sources import Source
 from latentstore.encoders.state import saved_journal
 from latentstore.encoders.train import fit
-from latentstore.errors import ConfigInvalid, InputError
+from latentstore.errors import ConfigInvalid, InputError, NotSupported
+
+CLASSES = "classes"  # the one option that the labels tell
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class TrainingRecord:
 def training_options(kind: str) -> list[str]:
     """The names of all options that `train` takes for this kind."""
     cls = model_class(kind)
-    return option_names(cls.Options) if hasattr(cls, "fit") else option_names(cls.Options, TrainingOptions)
+    names = option_names(cls.Options) if hasattr(cls, "fit") else option_names(cls.Options, TrainingOptions)
+    return [name for name in names if name != CLASSES]
 
 
 def train(
@@ -80,6 +83,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     device: str = "auto",
     memory: int | None = None,
+    labels: Any = None,
     **options: Any,
 ) -> tuple[Encoder, TrainingRecord]:
     """Train an encoder.
@@ -87,7 +91,7 @@ def train(
     The same seed, items, options and number of threads give the same bits on a CPU.
 
     Args:
-        kind: "pca", "autoencoder", "vae".
+        kind: "pca", "autoencoder", "vae", "hybrid".
         items: uint8 (or floats in [0, 1]) of shape (n, h, w, c) or (n, h, w); for pca also ready vectors (n, d_in);
             or a dataset: `item_shape`, `__len__`, `read(positions)`.
         dim: Width of the latents.
@@ -97,6 +101,7 @@ def train(
         progress: Called with `Progress` some times a second.
         device: "auto" takes CUDA when there is one.
         memory: Bytes that may be spent on holding a dataset's items; None means half of the free memory.
+        labels: Of each item, for kinds that learn from them too ("hybrid").
         options: Of the kind (see its Options class) and of training (`TrainingOptions`).
 
     Returns:
@@ -113,12 +118,16 @@ def train(
     refuse_unknown(options, training_options(kind), what=f"encoder kind {kind!r}")
     if not isinstance(dim, int) or isinstance(dim, bool):
         raise ConfigInvalid(f"dim is {dim!r}; pass a whole number")
+    if labels is not None and not cls.takes_labels:
+        raise NotSupported(f"an encoder of kind {kind!r} learns nothing from labels; leave them out")
     where = _device(device)
-    source = Source(items, memory=memory, device=where)
+    source = Source(items, memory=memory, device=where, labels=labels)
     if len(source) < 2:
         raise InputError(f"{len(source)} item is too few to train on; pass at least 2")
     check_item_shape(source.item_shape, kind)
     chosen = {**cls.recipe(source.item_shape, dim), **options}
+    if cls.takes_labels:
+        chosen[CLASSES] = len(source.classes)
     own = {field.name for field in fields(cls.Options)}
     model = build_model(kind, source.item_shape, dim, {k: v for k, v in chosen.items() if k in own})
     model.to_empty(device=where)

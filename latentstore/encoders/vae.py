@@ -4,6 +4,8 @@ Sources: D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR 20
 al., "β-VAE", ICLR 2017; the KL's slow start: C. K. Sønderby et al., "Ladder variational autoencoders", NeurIPS 2016.
 """
 
+# ruff: noqa: ARG002 (arguments of the base class)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -81,7 +83,9 @@ class VAE(Model):
         reconstruction, divergence = self._terms(x, generator)
         return reconstruction + divergence
 
-    def loss(self, x: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, x: Tensor, done: float, generator: torch.Generator, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Mean over the batch of reconstruction + β(t) · KL, nats per item."""
         reconstruction, divergence = self._terms(x, generator)
         weight = self.options.beta * (min(1.0, done / self.options.warm_up) if self.options.warm_up else 1.0)

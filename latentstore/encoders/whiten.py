@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latentstore.encoders.items import as_rows
 from latentstore.encoders.principal import principal_components
 from latentstore.encoders.sources import Source
 
@@ -34,11 +37,17 @@ class Whiten(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("basis", torch.zeros(width, rank))
 
-    def fit(self, source: Source, seed: int) -> None:
-        """Set mean and basis from a sample of the items."""
+    def fit(self, source: Source, seed: int, rows: Callable[[Tensor], Tensor] = as_rows) -> None:
+        """Set mean and basis from a sample of the items, each made a row."""
         positions = np.random.default_rng([seed, 0]).permutation(len(source))[:WHITEN_ITEMS]
         found = principal_components(
-            source, self.basis.shape[1], seed=seed, positions=np.sort(positions), exact_width=1024, iterations=3
+            source,
+            self.basis.shape[1],
+            seed=seed,
+            positions=np.sort(positions),
+            exact_width=2048,
+            iterations=3,
+            rows=rows,
         )
         scale = 1 / np.sqrt(np.maximum(found.variances + self.even_out * found.variances[0], 1e-12))
         scale /= np.sqrt(max(1e-12, float((scale**2 * found.variances).mean())))

@@ -68,7 +68,7 @@ def test_kl_warms_up_to_beta() -> None:
     assert [weight(done) for done in (0, 0.25, 0.5, 1)] == pytest.approx([0, 2, 4, 4], abs=1e-2)
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "vae"])
+@pytest.mark.parametrize("kind", ["autoencoder", "vae", "hybrid"])
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 def test_learns_what_a_linear_map_cannot(kind: str, architecture: str) -> None:
     """Moving spots lie on a curved surface of 4 dimensions: the network must beat PCA of the same width by far."""
@@ -89,7 +89,7 @@ def test_learns_what_a_linear_map_cannot(kind: str, architecture: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (45, 33, 3), (1, 7, 1), (96, 128, 3)])
-@pytest.mark.parametrize("kind", ["autoencoder", "vae"])
+@pytest.mark.parametrize("kind", ["autoencoder", "vae", "hybrid"])
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 def test_any_size(kind: str, architecture: str, shape: tuple[int, int, int]) -> None:
     encoder = untrained(kind, shape, architecture=architecture)
@@ -100,7 +100,9 @@ def test_any_size(kind: str, architecture: str, shape: tuple[int, int, int]) -> 
     assert (decoded.shape, decoded.dtype, decoded.flags.c_contiguous) == ((5, *shape), np.float32, True)
     assert decoded.min() >= 0 and decoded.max() <= 1
     np.testing.assert_allclose(encoder.encode(items[2:3]), latents[2:3], atol=1e-5)
-    np.testing.assert_allclose(encoder.encode(items.astype(np.float64) / 255), latents, atol=1e-5)
+    # Histograms are relative to what is around: where that is nearly flat they see the rounding of 1/255.
+    rounding = 1e-4 if kind == "hybrid" else 1e-5
+    np.testing.assert_allclose(encoder.encode(items.astype(np.float64) / 255), latents, atol=rounding)
     np.testing.assert_allclose(encoder.decode(latents[1]), decoded[1], atol=1e-5)
     assert encoder.encode(items[:0]).shape == (0, 3)
     assert encoder.decode(latents[:0]).shape == (0, *shape)

@@ -45,7 +45,7 @@ class Disk:
         return self.items[positions]
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "vae"])
+@pytest.mark.parametrize("kind", ["autoencoder", "vae", "hybrid"])
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 def test_the_seed_decides_every_bit(kind: str, architecture: str) -> None:
     torch.manual_seed(1)
