@@ -128,13 +128,14 @@ class Gather:
 
 
 def groups(numbers: Int64[Array, " m"]) -> Iterator[tuple[int, Array]]:
-    """Where each number occurs: (number, indices ascending)."""
+    """Where each number from 0 on occurs: (number, indices ascending); −1 is of no group."""
     if not len(numbers):
         return
     if (numbers == numbers[0]).all():
-        yield int(numbers[0]), np.arange(len(numbers))
+        if numbers[0] >= 0:
+            yield int(numbers[0]), np.arange(len(numbers))
         return
-    for number in _present(numbers):  # segments are few: to look for each is faster than to sort
+    for number in _present(numbers[numbers >= 0]):  # segments are few: to look for each is faster than to sort
         yield number, np.flatnonzero(numbers == number)
 
 

@@ -106,8 +106,7 @@ class Snapshot:
         numbers = np.searchsorted(self._first_rows, rows, side="right") - 1
         positions = np.full(len(rows), -1, np.int64)
         for number, chosen in groups(numbers):
-            if number >= 0:
-                positions[chosen] = self.segments[number].position_of(rows[chosen])
+            positions[chosen] = self.segments[number].position_of(rows[chosen])
         return np.where(positions < 0, -1, numbers), positions
 
     def find(self, ids: Sequence[str]) -> Int64[Array, " m"]:
