@@ -64,14 +64,15 @@ class Geodesics:
     iterations: Int64[Array, " b"]
     converged: Bool[Array, " b"]
 
-    def at(self, t: Float[Array, " m"]) -> Float32[Array, "b m d"]:
+    def at(self, t: Float[Array, " m"], which: slice = slice(None)) -> Float32[Array, "b m d"]:
         """Latents at fractions t of the way, shape (m,); a geodesic's decoded speed is constant. The ends are exact."""
+        starts, ends, coefficients = self.starts[which], self.ends[which], self.coefficients[which]
         s = np.asarray(t, dtype=np.float64)[:, None]
-        order = np.arange(1, self.coefficients.shape[1] + 1)
+        order = np.arange(1, coefficients.shape[1] + 1)
         waves = math.sqrt(2) * np.sin(np.pi * order * s) / (np.pi * order)
-        line = (1 - s) * self.starts[:, None].astype(np.float64) + s * self.ends[:, None]
-        bent: Float32[Array, "b m d"] = (line + waves @ self.coefficients).astype(np.float32)
-        bent[:, s[:, 0] == 0], bent[:, s[:, 0] == 1] = self.starts[:, None], self.ends[:, None]
+        line = (1 - s) * starts[:, None].astype(np.float64) + s * ends[:, None]
+        bent: Float32[Array, "b m d"] = (line + waves @ coefficients).astype(np.float32)
+        bent[:, s[:, 0] == 0], bent[:, s[:, 0] == 1] = starts[:, None], ends[:, None]
         return bent
 
 
@@ -139,12 +140,9 @@ class GeodesicSolver:
             rows = slice(first, first + PAIRS)
             return self._solve(torch.from_numpy(a[rows]), torch.from_numpy(b[rows]), tolerance, iterations)
 
-        firsts = range(0, len(a), PAIRS)
-        if len(firsts) > 1:
-            with one_thread_each() as (pool, _):
-                parts = list(pool.map(part, firsts))
-        else:
-            parts = [part(first) for first in firsts]
+        # One path, too, is solved by one thread: its products are so small that threads would only wait for each other.
+        with one_thread_each() as (pool, _):
+            parts = list(pool.map(part, range(0, len(a), PAIRS)))
         joined = [torch.cat(tensors).numpy() for tensors in zip(*(self._numbers(*one) for one in parts), strict=True)]
         if not joined:
             joined = [np.zeros((0, WAVES, self.encoder.dim), np.float32), *[np.zeros(0, np.float32)] * 3,

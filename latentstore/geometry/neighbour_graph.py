@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,15 +123,11 @@ class NeighbourGraph:
             for start, walk, end in zip(starts, walks, ends, strict=True)
         ]
 
-    @cached_property
-    def mean_degree(self) -> float:
-        """Edges of a node, on average."""
-        return float(self.edges.nnz / len(self.nodes))
-
 
 def _symmetric(latents: Float32[Array, "n d"], start: Int64[Array, " e"], end: Int64[Array, " e"]) -> Any:
     lengths = np.linalg.norm((latents[start] - latents[end]).astype(np.float64), axis=1)
-    lengths = np.maximum(lengths, _TINY * (np.median(lengths) if len(lengths) else 1.0) or _TINY)
+    least = _TINY * float(np.median(lengths)) if len(lengths) else 0.0
+    lengths = np.maximum(lengths, least or _TINY)
     graph = coo_matrix((lengths, (start, end)), shape=(len(latents), len(latents))).tocsr()
     return graph.maximum(graph.T).tocsr()
 
