@@ -1,13 +1,12 @@
 """Shortest paths under a decoder's metric: walks whose decoded items change as little as possible.
 
-The metric of latent space that a decoder D induces is G(z) = J(z)ᵀJ(z), J its Jacobian: |dz|_G is how far the item moves.
-A geodesic minimises the energy E = ∫ |d/dt D(z(t))|² dt between its ends; discretised, n Σ |D(zᵢ₊₁) − D(zᵢ)|², which
-needs no Jacobian. Where the decoder hardly listens to a dimension (an inactive one of a VAE), G is nearly singular and a
-geodesic would wander off from the data for nothing; the metric minimised here is therefore G + floor · mean(G) · I.
+The metric of latent space that a decoder D induces is G(z) = J(z)ᵀJ(z), J its Jacobian: |dz|_G is how far the item
+moves. A geodesic minimises the energy E = ∫ |d/dt D(z(t))|² dt between its ends; discretised, n Σ |D(zᵢ₊₁) − D(zᵢ)|²,
+which needs no Jacobian. Where the decoder hardly listens to a dimension (an inactive one of a VAE), G is nearly singular
+and a geodesic would leave the data for nothing; the metric minimised here is therefore G + floor · mean(G) · I.
 
-Sources: G. Arvanitidis, L. K. Hansen, S. Hauberg, Latent space oddity, ICLR 2018 (the metric, and why it must not vanish
-away from the data); N. Chen et al., Metrics for deep generative models, AISTATS 2018 (a parametrised curve); L-BFGS:
-J. Nocedal, S. J. Wright, Numerical optimization, algorithm 7.4.
+Sources: G. Arvanitidis, L. K. Hansen, S. Hauberg, Latent space oddity, ICLR 2018 (the metric, and why it must not
+vanish away from the data); N. Chen et al., Metrics for deep generative models, AISTATS 2018 (a parametrised curve).
 """
 
 from __future__ import annotations
@@ -32,8 +31,12 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 WAVES = 6  # sines per dimension: on Fashion-MNIST 4 reach .842 of lerp's energy, 6 .836, 8 .834, 16 .831
-PIECES = 12  # of the discretised energy, two per wave: with fewer, a path saves energy between the points it is asked at
-FLOOR = 0.05  # on the VAE of Fashion-MNIST: no floor .70 of lerp's energy but none of the frames realistic; .05: .77, .84
+PIECES = (
+    12  # of the discretised energy, two per wave: with fewer, a path saves energy between the points it is asked at
+)
+FLOOR = (
+    0.05  # on the VAE of Fashion-MNIST: no floor .70 of lerp's energy but none of the frames realistic; .05: .77, .84
+)
 TOLERANCE = 2e-3  # of the energy: what Newton's model says is left to gain; the digits that are shown do not change
 ITERATIONS = 100  # 8 to 15 are usual
 PROBES = 4096  # random directions of items that the mean metric is measured with: its error is some √(d/4096)
@@ -85,7 +88,9 @@ class GeodesicSolver:
         floor: What the floor adds to every eigenvalue.
     """
 
-    def __init__(self, encoder: Encoder, reference: Float32[Array, "r d"], *, floor: float = FLOOR, seed: int = 0) -> None:
+    def __init__(
+        self, encoder: Encoder, reference: Float32[Array, "r d"], *, floor: float = FLOOR, seed: int = 0
+    ) -> None:
         """Measure the decoder's mean metric.
 
         Args:
@@ -105,7 +110,9 @@ class GeodesicSolver:
         mean = _mean_metric(encoder, given, seed)
         size = float(mean.diagonal().mean())
         if not size > 0:
-            raise InputError("the decoder is constant around the reference latents, so that no path is shorter; use lerp")
+            raise InputError(
+                "the decoder is constant around the reference latents, so that no path is shorter; use lerp"
+            )
         self.floor = floor * size
         self.metric = mean + self.floor * torch.eye(encoder.dim)
         # y ↦ c = Lᵀ⁻¹ y makes the mean metric the identity, and so the energy nearly round: steps of 1 fit at once
@@ -150,7 +157,7 @@ class GeodesicSolver:
         return Geodesics(a, b, *joined)
 
     def _numbers(self, found: Minimum, energy: Tensor, lerp_energy: Tensor) -> tuple[Tensor, ...]:
-        coefficients = found.at.unflatten(1, (WAVES, -1)) @ self._rounding
+        coefficients = found.at.reshape(len(found.at), WAVES, -1) @ self._rounding
         return coefficients, energy, lerp_energy, found.residual, found.iterations, found.converged
 
     def _solve(self, a: Tensor, b: Tensor, tolerance: float, iterations: int) -> tuple[Minimum, Tensor, Tensor]:
@@ -163,10 +170,11 @@ class GeodesicSolver:
             first, last = (model.decode(end.to(device)).flatten(1)[:, None].cpu() for end in (a, b))
 
         def curve(y: Tensor, which: Tensor) -> Tensor:
-            return line[which] + waves @ (y.unflatten(1, (WAVES, -1)) @ self._rounding)
+            bent: Tensor = line[which] + waves @ (y.reshape(len(y), WAVES, -1) @ self._rounding)
+            return bent
 
         def decoded_energy(z: Tensor, which: Tensor) -> Tensor:
-            inner = model.decode(z.flatten(0, 1).to(device)).flatten(1).unflatten(0, (len(z), -1)).cpu()
+            inner = model.decode(z.flatten(0, 1).to(device)).reshape(*z.shape[:2], -1).cpu()
             items = torch.cat([first[which], inner, last[which]], dim=1)
             return PIECES * (items[:, 1:] - items[:, :-1]).square().flatten(1).sum(1)
 

@@ -86,7 +86,8 @@ def minimise(objective: Objective, start: Tensor, *, scale: float, tolerance: fl
         weight = torch.where(curved, 1 / along.where(curved, torch.ones_like(along)), 0)
         guess = torch.where(curved, along / size.where(curved, torch.ones_like(size)), guess)
         moves, turns, weights = (
-            torch.cat([kept[-MEMORY + 1 :], new[None]]) for kept, new in ((moves, move), (turns, turn), (weights, weight))
+            torch.cat([kept[-MEMORY + 1 :], new[None]])
+            for kept, new in ((moves, move), (turns, turn), (weights, weight))
         )
         point = torch.where(better[:, None], tried, point)
         gradient = torch.where(better[:, None], new_gradient, gradient)

@@ -89,13 +89,13 @@ def _as_pixels(items: Shaped[Array, "n h w c"]) -> UInt8[Array, "n h w c"]:
     if items.dtype == np.uint8:
         return items
     light = np.clip(np.nan_to_num(items, nan=1.0), 0, 1)
-    return np.rint(light * 255).astype(np.uint8)
+    return np.asarray(np.rint(light * 255).astype(np.uint8))
 
 
 def _enlarged(pixels: UInt8[Array, "n h w c"], side: int) -> UInt8[Array, "n h w c"]:
     """Every pixel as a square of whole pixels, so that the longest side has at least `side`."""
     factor = max(1, math.ceil(side / max(pixels.shape[1:3])))
-    return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    return np.asarray(pixels.repeat(factor, axis=1).repeat(factor, axis=2))
 
 
 def _image(pixels: UInt8[Array, "h w c"]) -> Image:

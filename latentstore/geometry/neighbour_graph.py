@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 
 from latentstore.errors import InputError, ShapeMismatch
 from latentstore.geometry.metrics import pairwise_distances
-from latentstore.types import Array
+from latentstore.types import Array, Metric
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
@@ -84,7 +84,7 @@ class NeighbourGraph:
 
     def nearest(self, points: Float32[Array, "m d"], *, cosine: bool = False) -> Int64[Array, " m"]:
         """The node nearest to each point, Euclidean or by angle, shape (m,)."""
-        metric = "cosine" if cosine else "l2"
+        metric: Metric = "cosine" if cosine else "l2"
         rows = max(1, 2**22 // len(self.nodes))
         return np.concatenate([
             np.zeros(0, np.int64),

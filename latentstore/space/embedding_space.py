@@ -108,9 +108,7 @@ class EmbeddingSpace(VectorSpace):
         self, *anchors: Any, rows: int = 7, columns: int | None = None, method: str = "lerp", smoothing: float = 0.0
     ) -> Grid:
         """All mixes of three or four latents; see `latentstore.space.grids.interpolate_grid`."""
-        return grids.interpolate_grid(
-            self, *anchors, rows=rows, columns=columns, method=method, smoothing=smoothing
-        )
+        return grids.interpolate_grid(self, *anchors, rows=rows, columns=columns, method=method, smoothing=smoothing)
 
     @property
     def geodesic_solver(self) -> GeodesicSolver:

@@ -79,10 +79,10 @@ def interpolate_grid(
 ) -> Grid:
     """Lay out all mixes of three or four latents.
 
-    Four: the anchors stand at the corners, upper left, upper right, lower left, lower right; lerp is bilinear. Three: the
-    first stands at the top, the others at the ends of the last row, and row i has i + 1 cells; lerp is barycentric.
-    The sides are paths by the method, and each row is one between the sides; so a grid of geodesics or through neighbours
-    depends on which anchors share a side. gaussian weighs the anchors at once: Σ wᵢ aᵢ / √Σ wᵢ².
+    Four: the anchors stand at the corners, upper left, upper right, lower left, lower right; lerp is bilinear. Three:
+    the first stands at the top, the others at the ends of the last row, and row i has i + 1 cells; lerp is barycentric.
+    The sides are paths by the method, and each row is one between the sides; so a grid of geodesics or through
+    neighbours depends on which anchors share a side. gaussian weighs the anchors at once: Σ wᵢ aᵢ / √Σ wᵢ².
 
     Args:
         space: The space.
@@ -116,8 +116,10 @@ def interpolate_grid(
         upper, lower = ([0, 0], [1, 2]) if triangle else ([0, 1], [2, 3])
         sides = walks.curves(space, corners[upper], corners[lower], method, smoothing=smoothing)
         left, right = (np.asarray(sides.frames(side, rows), np.float32) for side in (0, 1))
-        middle = walks.curves(space, left, right, method, smoothing=smoothing) if not triangle else walks.curves(
-            space, left[1:], right[1:], method, smoothing=smoothing
+        middle = (
+            walks.curves(space, left, right, method, smoothing=smoothing)
+            if not triangle
+            else walks.curves(space, left[1:], right[1:], method, smoothing=smoothing)
         )
         for row, count in enumerate(counts):
             latents[row, :count] = left[row] if count == 1 else middle.frames(row - triangle, int(count))

@@ -131,8 +131,8 @@ def interpolate(
         anchors: Two or more: expressions, latents or vectors (d,). Each is on the path, exactly.
         steps: Points on the path, all anchors included; between more than two anchors, the longer way gets more.
         method: "lerp" (straight line), "slerp" (great circle), "gaussian" (the line, scaled so that ends drawn from a
-            Gaussian prior have a Gaussian middle), "geodesic" (shortest under the decoder's metric: items change least),
-            "graph" (shortest through real neighbours, frames evenly spaced: most realistic).
+            Gaussian prior have a Gaussian middle), "geodesic" (shortest under the decoder's metric: items change
+            least), "graph" (shortest through real neighbours, frames evenly spaced: most realistic).
         smoothing: Of graph: how far its corners are rounded off, as a fraction of its length: 0 not at all, .1 looks
             smooth, from .5 on it is nearly lerp.
 

@@ -1,4 +1,4 @@
-"""The ways from one latent to another, many at once: by formula, under the decoder's metric, through real neighbours."""
+"""The ways from one latent to another, many at once: by formula, by the decoder's metric, through real neighbours."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class _Solved:
         return _distances(self.geodesics.starts, self.geodesics.ends)
 
     def frames(self, number: int, steps: int) -> Array:
-        return self.geodesics.at(np.linspace(0, 1, steps), slice(number, number + 1))[0]
+        return np.asarray(self.geodesics.at(np.linspace(0, 1, steps), slice(number, number + 1))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,4 +193,4 @@ def join_neighbours(space: EmbeddingSpace) -> geometry.NeighbourGraph:
 
 def _sample(space: EmbeddingSpace, most: int) -> Int64[Array, " r"]:
     rows = space.snapshot.live_rows()
-    return np.sort(np.random.default_rng(0).choice(rows, min(most, len(rows)), replace=False))
+    return np.asarray(np.sort(np.random.default_rng(0).choice(rows, min(most, len(rows)), replace=False)))
