@@ -143,14 +143,10 @@ def _search_table(metrics: Mapping[str, float]) -> Iterator[Table]:
 def _path_table(metrics: Mapping[str, float]) -> Iterator[Table]:
     rows = []
     for name in WALKS:
-        found = {m: metrics.get(f"path_{name.replace(', ', '_')}_{m}") for m in PATH_MEASURES}
-        if found["realistic"] is not None:
-            rows.append(
-                (
-                    name,
-                    *("" if (value := found[m]) is None else format(value, f) for m, (_, f) in PATH_MEASURES.items()),
-                )
-            )
+        key = f"path_{name.replace(', ', '_')}"
+        cells = [format(metrics[k], f) if (k := f"{key}_{m}") in metrics else "" for m, (_, f) in PATH_MEASURES.items()]
+        if any(cells):
+            rows.append((name, *cells))
     if rows:
         yield Table(
             "Interpolation",

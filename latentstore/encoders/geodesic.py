@@ -2,8 +2,9 @@
 
 The metric of latent space that a decoder D induces is G(z) = J(z)ᵀJ(z), J its Jacobian: |dz|_G is how far the item
 moves. A geodesic minimises the energy E = ∫ |d/dt D(z(t))|² dt between its ends; discretised, n Σ |D(zᵢ₊₁) − D(zᵢ)|²,
-which needs no Jacobian. Where the decoder hardly listens to a dimension (an inactive one of a VAE), G is nearly singular
-and a geodesic would leave the data for nothing; the metric minimised here is therefore G + floor · mean(G) · I.
+which needs no Jacobian. Where the decoder hardly listens to a dimension (an inactive one of a VAE), G is nearly
+singular and a geodesic would leave the data for nothing; what is minimised here is therefore the energy under
+G + floor · g · I, g the mean eigenvalue of G over the data.
 
 Sources: G. Arvanitidis, L. K. Hansen, S. Hauberg, Latent space oddity, ICLR 2018 (the metric, and why it must not
 vanish away from the data); N. Chen et al., Metrics for deep generative models, AISTATS 2018 (a parametrised curve).
@@ -39,6 +40,7 @@ FLOOR = (
 )
 TOLERANCE = 2e-3  # of the energy: what Newton's model says is left to gain; the digits that are shown do not change
 ITERATIONS = 100  # 8 to 15 are usual
+ROUNDING = 1e-6  # relative error of a decoded item in float32
 PROBES = 4096  # random directions of items that the mean metric is measured with: its error is some √(d/4096)
 PAIRS = 25  # paths solved together: 25 × 11 decoded points are a product large enough for its speed
 
@@ -73,7 +75,7 @@ class Geodesics:
         s = np.asarray(t, dtype=np.float64)[:, None]
         order = np.arange(1, coefficients.shape[1] + 1)
         waves = math.sqrt(2) * np.sin(np.pi * order * s) / (np.pi * order)
-        line = (1 - s) * starts[:, None].astype(np.float64) + s * ends[:, None]
+        line = starts[:, None].astype(np.float64) + s * (ends.astype(np.float64) - starts)[:, None]
         bent: Float32[Array, "b m d"] = (line + waves @ coefficients).astype(np.float32)
         bent[:, s[:, 0] == 0], bent[:, s[:, 0] == 1] = starts[:, None], ends[:, None]
         return bent
@@ -165,7 +167,7 @@ class GeodesicSolver:
         t = torch.arange(1, PIECES, dtype=torch.float32)[:, None] / PIECES
         order = torch.arange(1, WAVES + 1)
         waves = math.sqrt(2) * torch.sin(math.pi * order * t) / (math.pi * order)  # (PIECES − 1, WAVES)
-        line = (1 - t) * a[:, None] + t * b[:, None]
+        line = a[:, None] + t * (b - a)[:, None]  # exactly a where both are
         with torch.no_grad():
             first, last = (model.decode(end.to(device)).flatten(1)[:, None].cpu() for end in (a, b))
 
@@ -188,10 +190,12 @@ class GeodesicSolver:
                 (gradient,) = torch.autograd.grad(value.sum(), y)
             return value.detach(), gradient
 
+        noise = (PIECES * ROUNDING) ** 2 * (first.square() + last.square()).flatten(1).sum(1)
         # Along the mean metric the energy's Hessian is 2 I; the decoder bends, so half of Newton's step comes first.
         found = minimise(
-            objective, torch.zeros(len(a), WAVES * a.shape[1]), scale=0.25, tolerance=tolerance, iterations=iterations
-        )
+            objective, torch.zeros(len(a), WAVES * a.shape[1]), scale=0.25, tolerance=tolerance, iterations=iterations,
+            noise=noise,
+        )  # fmt: skip
         every = torch.arange(len(a))
         with torch.no_grad():
             return found, decoded_energy(curve(found.at, every), every), decoded_energy(line, every)

@@ -41,7 +41,9 @@ class Minimum:
     converged: Tensor
 
 
-def minimise(objective: Objective, start: Tensor, *, scale: float, tolerance: float, iterations: int) -> Minimum:
+def minimise(
+    objective: Objective, start: Tensor, *, scale: float, tolerance: float, iterations: int, noise: Tensor | None = None
+) -> Minimum:
     """Minimise b problems of p unknowns. A problem that has ended is not evaluated again.
 
     Args:
@@ -51,6 +53,7 @@ def minimise(objective: Objective, start: Tensor, *, scale: float, tolerance: fl
         tolerance: A problem has converged when half of gᵀHg, by Newton's model what is left to gain, is at most this
             fraction of its value. H is the current estimate of the inverse Hessian.
         iterations: Evaluations at most, after the first.
+        noise: What rounding alone makes of the values, shape (b,): nothing less is left to gain. 0 when None.
     """
     count, device = len(start), start.device
     point, active = start.clone(), torch.arange(count, device=device)
@@ -59,13 +62,14 @@ def minimise(objective: Objective, start: Tensor, *, scale: float, tolerance: fl
         point.clone(), value.clone(), torch.zeros_like(value), torch.zeros(count, dtype=torch.int64, device=device),
         torch.zeros(count, dtype=torch.bool, device=device),
     )  # fmt: skip
+    blur = torch.zeros_like(value) if noise is None else noise
     guess = torch.full_like(value, scale)
     step = torch.ones_like(value)
     moves, turns, weights = (torch.zeros(0, count, *shape) for shape in (point.shape[1:], point.shape[1:], ()))
     direction = -guess[:, None] * gradient
     for number in range(iterations + 1):
         left = -(gradient * direction).sum(1) / 2
-        done = left <= tolerance * value
+        done = left <= tolerance * value + blur[active]
         final.at[active], final.value[active], final.iterations[active] = point, value, number
         final.residual[active] = torch.where(value > 0, left / value.clamp_min(torch.finfo(value.dtype).tiny), left)
         final.converged[active] = done
