@@ -52,9 +52,9 @@ def interpolate(
 ) -> None:
     """Walk from one point to another: a strip of decoded pictures or a film, and how real each step is."""
     walked, output = open_space(store, space, at), Output(json, arrow)
+    anchors = [point(walked, text) for text in (start, end, *(further or ()))]
     film = out is not None and out.suffix.lower() in FILMS
     drawn = picture_path(walked, out, "grid.png" if grid else "interpolation.png", films=not grid)
-    anchors = [point(walked, text) for text in (start, end, *(further or ()))]
     if grid:
         _grid(output, walked.interpolate_grid(
             *anchors, rows=SIDE if steps is None else steps, method=method, smoothing=smoothing

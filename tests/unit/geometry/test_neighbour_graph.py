@@ -67,7 +67,7 @@ def test_what_is_left_out_is_on_no_path():
 
 def test_parts_are_bridged_where_they_are_nearest():
     generator = np.random.default_rng(3)
-    left, right = generator.uniform(0, 1, (60, 2)), generator.uniform(0, 1, (40, 2)) + [5, 0]
+    left, right = generator.uniform(0, 1, (60, 2)), generator.uniform([5, 0], [6, 1], (40, 2))
     points = np.concatenate([left, right])
     graph = joined(points, 4)
     between = pairwise_distances(left, right)
