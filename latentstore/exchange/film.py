@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 FILMS = (".gif", ".mp4")
-CELL, SCREEN = 112, 336  # pixels that the longest side of an item has at least, in a picture and on film
+CELL, SCREEN = 112, 224  # pixels that the longest side of an item has at least, in a picture and on film
 GAP = 4  # pixels between the items of a picture
 PAPER = 255
 HOLD = 0.5  # seconds that a film rests on an anchor

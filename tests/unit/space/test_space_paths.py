@@ -268,7 +268,7 @@ def test_a_gif_walks_there_and_back_and_rests_on_the_anchors(clothes, tmp_path):
         assert film.n_frames == len(order)
         shown = [(np.asarray(f.convert("L")), f.info["duration"]) for f in ImageSequence.Iterator(film)]
     for (pixels, duration), i in zip(shown, order, strict=True):
-        assert np.array_equal(pixels[6::12, 6::12], frames[i])
+        assert np.array_equal(pixels[4::8, 4::8], frames[i])
         assert duration == (500 if i in path.anchors else 50)
 
 
@@ -282,7 +282,7 @@ def test_an_mp4_has_the_frames_of_the_walk(clothes, tmp_path):
     with av.open(str(tmp_path / "x.mp4")) as film:
         stream = film.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 10)
-        shown = [frame.to_ndarray(format="gray")[6::12, 6::12] for frame in film.decode(video=0)]
+        shown = [frame.to_ndarray(format="gray")[4::8, 4::8] for frame in film.decode(video=0)]
     assert len(shown) == len(order)
     for pixels, i in zip(shown, order, strict=True):
         assert np.abs(pixels.astype(float) - frames[i]).mean() < 6  # H.264 loses a little
