@@ -12,10 +12,10 @@ from PIL import Image, ImageSequence
 import latentstore as ls
 from latentstore.datasets import open_dataset
 from latentstore.encoders import train
-from latentstore.errors import ConfigInvalid, InputError, NotSupported, UnknownItem
+from latentstore.errors import ConfigInvalid, DidNotConverge, InputError, NotSupported, UnknownItem
 from latentstore.geometry import slerp
 from latentstore.space.paths import walk_pairs
-from latentstore.space.walks import METHODS
+from latentstore.space.walks import METHODS, converged
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,15 @@ def test_a_geodesic_costs_no_more_than_the_line_and_one_solver_serves_all(clothe
     assert max(energies) < 1.001
     assert min(energies) < 0.995  # where the decoder clips
     assert clothes.geodesic_solver is clothes.geodesic_solver
+
+
+def test_geodesics_that_did_not_converge_are_refused(clothes):
+    rows = clothes.snapshot.live_rows()
+    ends = clothes.snapshot.vectors(rows[:20]), clothes.snapshot.vectors(rows[40:60])
+    assert converged(clothes.geodesic_solver.solve(*ends)).converged.all()
+    with pytest.raises(DidNotConverge, match=r"of 20 geodesics did not converge; .* \(iterations 1, residual") as error:
+        converged(clothes.geodesic_solver.solve(*ends, tolerance=1e-9, iterations=1))
+    assert error.value.residual > 1e-9
 
 
 def test_a_graph_path_stays_on_the_moons_and_walks_evenly(moons):
