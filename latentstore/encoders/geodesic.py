@@ -36,8 +36,8 @@ PIECES = 12  # of the discretised energy, two per wave: with fewer, a path saves
 # On the VAE of Fashion-MNIST a path takes .73 of lerp's energy without a floor, and none of its frames is realistic;
 # with this one it takes .75, and 80 % are.
 FLOOR = 0.05
-TOLERANCE = 2e-3  # of the energy: what Newton's model says is left to gain; the digits that are shown do not change
-ITERATIONS = 100  # 8 to 15 are usual
+TOLERANCE = 2e-3  # of the energy, which Newton's model says is left to gain: what is shown moves by .002
+ITERATIONS = 100  # 4 to 22 are usual
 ROUNDING = 1e-6  # relative error of a decoded item in float32
 PROBES = 2048  # random directions of items that the mean metric is measured with: its error is some √(d/2048)
 BLOCK = 256  # of them at a time
