@@ -160,11 +160,13 @@ class MapSection(Section):
 class EvaluateSection(Section):
     """`label` is the column whose values neighbours should share, for the measures that need one.
 
-    The slower measures look at some items only: `queries` for index recall, `map_items` for map quality.
+    The slower measures look at some items only: `queries` for index recall, `pairs` for interpolation, `map_items` for
+    map quality.
     """
 
     label: str = "label"
     queries: PositiveInt = 1_000
+    pairs: PositiveInt = 100
     map_items: PositiveInt = 5_000
     seed: Seed = 0
 

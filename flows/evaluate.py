@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ def measure(work: Workspace) -> Evaluated:
     metrics = _encoder_metrics(work, space)
     work.report("evaluate", 0.6)
     metrics |= _index_metrics(work, space)
+    work.report("evaluate", 0.7)
+    metrics |= _path_metrics(work, space)
     work.report("evaluate", 0.8)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
@@ -101,6 +103,26 @@ def _index_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
     if len(space) < FEWEST:
         return {}
     return index_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
+
+
+def _path_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    """Numbers of each way of interpolating, by `path_<way>_<measure>`; none where there are no two labels."""
+    from latentstore.evaluate import path_metrics
+
+    section = work.config.evaluate
+    if section.label not in space.columns or len(space) < FEWEST or len(_values(space, section.label)) < 2:
+        return {}
+    measured = path_metrics(space, pairs=section.pairs, column=section.label, seed=section.seed)
+    return {
+        f"path_{one.name.replace(', ', '_')}_{what}": value
+        for one in measured
+        for what, value in asdict(one).items()
+        if isinstance(value, float)
+    }
+
+
+def _values(space: EmbeddingSpace, column: str) -> set[object]:
+    return set(space.snapshot.columns(space.snapshot.live_rows(), [column])[column].to_pylist())
 
 
 def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:

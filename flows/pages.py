@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ MAP_MEASURES = {
     "trustworthiness": "trustworthiness",
     "neighbour_preservation": "preservation",
     "map_knn_accuracy": "accuracy",
+}
+PATH_MEASURES = {
+    "realistic": ("realistic frames", ".1%"),
+    "evenness": ("evenness", ".2f"),
+    "energy": ("energy", ".2f"),
+    "ms": ("ms a pair", ".2f"),
 }
 PAIRS = (("Sneaker", "Ankle boot"), ("T-shirt/top", "Dress"), ("Pullover", "Trouser"), ("Sandal", "Bag"))
 EDITED, EDITED_FROM, EDITED_TO = "formal", "Sandal", "Ankle boot"
@@ -100,6 +107,7 @@ def space_section(
             best=frozenset((i, row[3]) for i, row in enumerate(rows) if row[3]),
         ),
         *_search_table(metrics),
+        *_path_table(metrics),
         *_attribute_table(space),
         *_map_table(metrics, list(config.maps)),
     ]
@@ -129,6 +137,24 @@ def _search_table(metrics: Mapping[str, float]) -> Iterator[Table]:
                 ),
             ),
             "Recall is the share of the true ten nearest that are returned.",
+        )
+
+
+def _path_table(metrics: Mapping[str, float]) -> Iterator[Table]:
+    rows = []
+    for name in WALKS:
+        key = f"path_{name.replace(', ', '_')}"
+        cells = [format(metrics[k], f) if (k := f"{key}_{m}") in metrics else "" for m, (_, f) in PATH_MEASURES.items()]
+        if any(cells):
+            rows.append((name, *cells))
+    if rows:
+        yield Table(
+            "Interpolation",
+            ("between items of two labels", *(words for words, _ in PATH_MEASURES.values())),
+            rows,
+            "Realistic: frames no farther from the data than 95 % of the items. Evenness: longest step by mean step, "
+            "median. Energy: what the decoded items change from frame to frame, squared, beside lerp. geodesic changes "
+            "them least, which is near to a cross-fade; graph goes through real neighbours.",
         )
 
 

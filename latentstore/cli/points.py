@@ -130,15 +130,22 @@ def realism(space: EmbeddingSpace, latents: Float32[Array, "n d"]) -> list[float
         return [None] * len(latents)
 
 
-def picture_path(space: EmbeddingSpace, asked: Path | None, default: str) -> Path | None:
+def picture_path(space: EmbeddingSpace, asked: Path | None, default: str, *, films: bool = False) -> Path | None:
     """Where to draw: what was asked for, else the default; None in a space that has no decoder and none was asked for.
+
+    Args:
+        space: Whose decoder draws.
+        asked: The file that was named.
+        default: Its name when none was.
+        films: Whether it may be a film.
 
     Raises:
         NotSupported: A picture was asked for and the space cannot decode.
         ConfigInvalid: The file's name is no picture's.
     """
-    if asked is not None and asked.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise ConfigInvalid(f"--out {asked} is no picture's name; end it in .png")
+    endings = (".png", ".jpg", ".jpeg", ".webp", *((".gif", ".mp4") if films else ()))
+    if asked is not None and asked.suffix.lower() not in endings:
+        raise ConfigInvalid(f"--out {asked} is no picture's name; end it in .png" + (", .gif or .mp4" if films else ""))
     if can_decode(space):
         return asked or Path(default)
     if asked is not None:

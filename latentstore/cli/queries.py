@@ -1,4 +1,4 @@
-"""Commands that ask a store: search, interpolate, edit, sample, sql."""
+"""Commands that ask a store: search, edit, sample, sql."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from latentstore.cli.answers import draw, path_text, say_files, write_points
 from latentstore.cli.app import QUERIES, Arrow, At, Json, K, Npy, Picture, Seed, Space, Store, app
 from latentstore.cli.output import Output
 from latentstore.cli.points import open_space, picture_path, point, query, realism, source_items, write_latents
 from latentstore.errors import ConfigInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
-
     from latentstore.space import EmbeddingSpace
     from latentstore.space.latent import Latent
-    from latentstore.types import Array, Neighbours
+    from latentstore.types import Neighbours
 
 Where = Annotated[str | None, typer.Option(metavar="PREDICATE", help="Only items that satisfy this, as in SQL.")]
 Columns = Annotated[
@@ -69,41 +66,6 @@ def search(
 
 
 @app.command(rich_help_panel=QUERIES)
-def interpolate(
-    store: Store,
-    space: Space,
-    start: Annotated[str, typer.Argument(metavar="FROM", help="An item's id or an expression.", show_default=False)],
-    end: Annotated[str, typer.Argument(metavar="TO", help="Likewise.", show_default=False)],
-    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
-    method: Annotated[str, typer.Option(help="lerp or slerp.")] = "lerp",
-    out: Picture = None,
-    npy: Npy = None,
-    at: At = None,
-    json: Json = False,
-    arrow: Arrow = None,
-) -> None:
-    """Walk from one point to another: a strip of decoded pictures, and how real each step is."""
-    walked = open_space(store, space, at)
-    path = walked.interpolate(point(walked, start), point(walked, end), steps=steps, method=method)
-    output, near = Output(json, arrow), walked.search(path.latents, 1).ids[:, 0]
-    drawn = picture_path(walked, out, "interpolation.png")
-    if npy is not None:
-        write_latents(path.latents, npy)
-    at_step = np.linspace(0, 1, steps).tolist()
-    rows = [
-        {"step": t, "realism": real, "nearest": near}
-        for t, real, near in zip(at_step, realism(walked, path.latents), near, strict=True)
-    ]
-    if drawn is not None:
-        _draw(path.decode()[None], drawn, columns=[f"{t:.3g}" for t in at_step])
-    length = float(np.linalg.norm(np.diff(path.latents, axis=0), axis=1).sum())
-    output.say(f"{start} → {end} by {method}: length {length:.4g}, steps of {length / (steps - 1):.4g}")
-    about = {"method": method, "length": length, "picture": _text(drawn)}
-    _write_points(output, walked, rows, path.latents, name="steps", **about)
-    _say_files(output, drawn, npy)
-
-
-@app.command(rich_help_panel=QUERIES)
 def edit(
     store: Store,
     space: Space,
@@ -130,8 +92,8 @@ def edit(
         _draw_edit(edited, latent, hits, drawn)
     if real is not None:
         output.say(f"{expression}: realism {real:.2f} (the share of real items at least as far out)")
-    _answer(output, edited, hits, expression=expression, realism=real, picture=_text(drawn))
-    _say_files(output, drawn, npy)
+    _answer(output, edited, hits, expression=expression, realism=real, picture=path_text(drawn))
+    say_files(output, drawn, npy)
 
 
 @app.command(rich_help_panel=QUERIES)
@@ -163,11 +125,11 @@ def sample(
         items = drawn.decode()
         side = int(np.ceil(np.sqrt(n)))
         blank = np.zeros((-len(items) % side, *items.shape[1:]), items.dtype)
-        _draw(np.concatenate([items, blank]).reshape(-1, side, *items.shape[1:]), path)
+        draw(np.concatenate([items, blank]).reshape(-1, side, *items.shape[1:]), path)
     rows = [{"sample": i, "realism": real} for i, real in enumerate(realism(drawn_from, drawn.latents))]
-    about = {"method": drawn.method, "seed": seed, "picture": _text(path)}
-    _write_points(output, drawn_from, rows, drawn.latents, name="samples", **about)
-    _say_files(output, path, npy)
+    about = {"method": drawn.method, "seed": seed, "picture": path_text(path)}
+    write_points(output, drawn_from, rows, drawn.latents, name="samples", **about)
+    say_files(output, path, npy)
 
 
 @app.command(rich_help_panel=QUERIES)
@@ -220,32 +182,6 @@ def _answer(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: An
         output.say(str(hits.explanation))
 
 
-def _write_points(
-    output: Output, space: EmbeddingSpace, rows: list[dict[str, Any]], latents: Array, *, name: str, **about: Any
-) -> None:
-    """Rows about latents; the latents themselves are for programs only."""
-
-    def table() -> pa.Table:
-        import pyarrow as pa
-
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(latents.ravel(), pa.float32()), space.dim)
-        return pa.Table.from_pylist(rows).append_column("vector", vectors)
-
-    if output.json:
-        rows = [{**row, "vector": vector} for row, vector in zip(rows, latents.tolist(), strict=True)]
-    output.write(rows, name=name, table=table, space=space.name, version=space.version, **about)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _draw(cells: Array, path: Path, *, columns: Sequence[str] = (), **options: Any) -> None:
-    from latentstore.evaluate.sheet import Sheet, draw
-
-    draw(Sheet(cells, column_titles=columns, **options)).save(path)
-
-
 def _draw_edit(space: EmbeddingSpace, latent: Latent, hits: Neighbours, path: Path) -> None:
     """The items that the expression names, what was decoded, and, where the dataset is at hand, the nearest items."""
     from latentstore.evaluate.sheet import as_bytes
@@ -256,21 +192,15 @@ def _draw_edit(space: EmbeddingSpace, latent: Latent, hits: Neighbours, path: Pa
     decoded = as_bytes(latent.decode())[None]
     real = source_items(space, [*named, *near])
     if real is None or real.shape[1:] != decoded.shape[1:]:
-        _draw(decoded[None], path, columns=["decoded"])
+        draw(decoded[None], path, columns=["decoded"])
         return
     cells = np.concatenate([real[: len(named)], decoded, real[len(named) :]])
     titles = [*named, "decoded", *(f"{i}" for i in range(1, len(near) + 1))]
     captions = [*[""] * (len(named) + 1), *(f"{name}\n{distance:.3g}" for name, distance in hits)]
-    _draw(
+    draw(
         cells[None],
         path,
         columns=titles,
         captions=np.array([captions], dtype=object),
         breaks=(len(named), len(named) + 1),
     )
-
-
-def _say_files(output: Output, *paths: Path | None) -> None:
-    for path in paths:
-        if path is not None:
-            output.say(f"wrote {path}")

@@ -7,6 +7,7 @@ from latentstore.encoders.autoencoder import Autoencoder
 from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
 from latentstore.encoders.cores import one_thread_each
+from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.schedule import Progress, TrainingOptions
@@ -19,6 +20,8 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Encoder",
+    "GeodesicSolver",
+    "Geodesics",
     "Hybrid",
     "Model",
     "Progress",

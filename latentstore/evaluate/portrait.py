@@ -98,7 +98,7 @@ class Portrait:
             ),
         )
 
-    def paths(self, pairs: Sequence[tuple[str, str]], methods: Sequence[str] = ("lerp", "slerp")) -> Figure:
+    def paths(self, pairs: Sequence[tuple[str, str]], methods: Sequence[str] = ("lerp", "geodesic", "graph")) -> Figure:
         """Interpolations between an item of one label and an item of another, one row per method."""
         starts, frames, ends, titles = [], [], [], []
         for number, (one, other) in enumerate(pairs):
@@ -115,7 +115,8 @@ class Portrait:
         return self._figure(
             "interpolation",
             "Interpolation",
-            "Real items at both ends, decoded latents between; lerp walks the straight line, slerp the great circle. "
+            "Real items at both ends, decoded latents between; lerp walks the straight line, geodesic changes the item "
+            "least, graph goes through real neighbours. "
             "Look whether the middle is an item one could wear, or two items laid over each other.",
             f"{len(pairs)} pairs of labels ({', '.join(f'{a} to {b}' for a, b in pairs)}), {STEPS} steps each.",
             pictures.strips(self.read(starts), np.array(frames), self.read(ends), titles, row_breaks=breaks),

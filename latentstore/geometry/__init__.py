@@ -6,7 +6,9 @@ Functions take arrays that were checked at the door (`latentstore.types.check_ve
 from latentstore.geometry.attributes import AttributeVector, logistic, mean_difference
 from latentstore.geometry.centroids import Centroids, centroids
 from latentstore.geometry.metrics import normalise, pairwise_distances, pairwise_similarities
-from latentstore.geometry.paths import lerp, slerp
+from latentstore.geometry.neighbour_graph import NeighbourGraph
+from latentstore.geometry.paths import gaussian, lerp, mix_gaussian, slerp
+from latentstore.geometry.polylines import polyline_length, resample, smooth
 from latentstore.geometry.realism import RealismScale, kth_distances
 from latentstore.geometry.sampling import Mixture, fit_gaussian, fit_mixture
 from latentstore.geometry.scores import auc
@@ -15,17 +17,23 @@ __all__ = [
     "AttributeVector",
     "Centroids",
     "Mixture",
+    "NeighbourGraph",
     "RealismScale",
     "auc",
     "centroids",
     "fit_gaussian",
     "fit_mixture",
+    "gaussian",
     "kth_distances",
     "lerp",
     "logistic",
     "mean_difference",
+    "mix_gaussian",
     "normalise",
     "pairwise_distances",
     "pairwise_similarities",
+    "polyline_length",
+    "resample",
     "slerp",
+    "smooth",
 ]

@@ -2,9 +2,10 @@
 
 from latentstore.space.density import Samples
 from latentstore.space.embedding_space import EmbeddingSpace
+from latentstore.space.grids import Grid
 from latentstore.space.latent import Latent
 from latentstore.space.paths import Path, PathReport
 from latentstore.space.status import Artefact, Status
 from latentstore.space.vector_space import VectorSpace
 
-__all__ = ["Artefact", "EmbeddingSpace", "Latent", "Path", "PathReport", "Samples", "Status", "VectorSpace"]
+__all__ = ["Artefact", "EmbeddingSpace", "Grid", "Latent", "Path", "PathReport", "Samples", "Status", "VectorSpace"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import NotSupported
-from latentstore.space import concepts, density, maps, paths, rows
+from latentstore.space import concepts, density, grids, maps, paths, rows
 from latentstore.space.latent import Latent, as_latent, as_queries
 from latentstore.space.vector_space import VectorSpace
 from latentstore.space.view import View
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from jaxtyping import Float32, Float64, Int64
 
-    from latentstore.encoders import Encoder
+    from latentstore.encoders import Encoder, GeodesicSolver
     from latentstore.exchange.outgoing import Pictures
     from latentstore.expression import Expression
-    from latentstore.geometry import Mixture, RealismScale
+    from latentstore.geometry import Mixture, NeighbourGraph, RealismScale
     from latentstore.space.concepts import Concepts
     from latentstore.space.density import Samples
+    from latentstore.space.grids import Grid
     from latentstore.space.paths import Path
     from latentstore.space.search import Searcher
     from latentstore.storage import Snapshot, SpaceFiles
@@ -99,9 +100,25 @@ class EmbeddingSpace(VectorSpace):
         """The data's own spread, measured on first use."""
         return self._view.realism_scale
 
-    def interpolate(self, start: Any, end: Any, *, steps: int = 9, method: str = "lerp") -> Path:
-        """A path from one latent to another; see `latentstore.space.paths.interpolate`."""
-        return paths.interpolate(self, start, end, steps=steps, method=method)
+    def interpolate(self, *anchors: Any, steps: int = 9, method: str = "lerp", smoothing: float = 0.0) -> Path:
+        """A path through latents in order; see `latentstore.space.paths.interpolate`."""
+        return paths.interpolate(self, *anchors, steps=steps, method=method, smoothing=smoothing)
+
+    def interpolate_grid(
+        self, *anchors: Any, rows: int = 7, columns: int | None = None, method: str = "lerp", smoothing: float = 0.0
+    ) -> Grid:
+        """All mixes of three or four latents; see `latentstore.space.grids.interpolate_grid`."""
+        return grids.interpolate_grid(self, *anchors, rows=rows, columns=columns, method=method, smoothing=smoothing)
+
+    @property
+    def geodesic_solver(self) -> GeodesicSolver:
+        """Finds shortest paths under the decoder's metric; measured on first use."""
+        return self._view.geodesic_solver
+
+    @property
+    def neighbour_graph(self) -> NeighbourGraph:
+        """A sample of the items, joined to their nearest; made on first use."""
+        return self._view.neighbour_graph
 
     def sample(
         self, n: int, *, method: str | None = None, label: str | None = None, column: str = "label", seed: int = 0

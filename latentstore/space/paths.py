@@ -1,23 +1,26 @@
-"""Interpolation: a path between two latents, and how far to trust it."""
+"""Interpolation: a path through latents, and how far to trust it."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore import geometry
-from latentstore.errors import ConfigInvalid, InputError, suggest
+from latentstore.errors import InputError, NotSupported
+from latentstore.space import walks
+from latentstore.space.surroundings import Surroundings, surroundings
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Float64
 
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.types import Array
 
-METHODS = {"lerp": geometry.lerp, "slerp": geometry.slerp}
+MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,26 @@ class PathReport:
     Attributes:
         length: Sum of the steps' Euclidean lengths, in the space's unit.
         mean_step: Mean step length.
-        max_step: Longest step; max/mean is 1 for an even walk.
-        realism: Per step: share of real items at least as far out as this point, in [0, 1].
+        max_step: Longest step.
+        evenness: Longest / mean step: 1 for an even walk.
+        decoded_length: Σ |D(zᵢ₊₁) − D(zᵢ)| over the steps, D the decoder, as a multiple of what lerp has through the
+            same anchors; None in a space without a decoder.
+        decoded_energy: The same of Σ |D(zᵢ₊₁) − D(zᵢ)|²: below 1 where items change less, and more evenly.
+        realism: Per step: share of real items at least as far out as this point, in [0, 1]; None in a space of too few
+            items to say.
         nearest: Per step: id of the nearest real item.
+        labels: Per step: label of the nearest real item; None in a space without the column `label`.
     """
 
     length: float
     mean_step: float
     max_step: float
-    realism: tuple[float, ...]
+    evenness: float
+    decoded_length: float | None
+    decoded_energy: float | None
+    realism: tuple[float, ...] | None
     nearest: tuple[str, ...]
+    labels: tuple[str | None, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +58,15 @@ class Path:
 
     Attributes:
         space: Where they live.
-        latents: Shape (steps, d), float32; the ends are the anchors.
-        method: "lerp" or "slerp".
+        latents: Shape (steps, d), float32.
+        method: "lerp", "slerp", "gaussian", "geodesic" or "graph".
+        anchors: Which of the latents are the anchors, ascending; the first is 0, the last steps − 1.
     """
 
     space: EmbeddingSpace
     latents: Float32[Array, "steps d"]
     method: str
+    anchors: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -60,37 +75,124 @@ class Path:
         """The items that the decoder draws on the way: float32 in [0, 1], shape (steps, h, w, c)."""
         return self.space.decode(self.latents)
 
+    def save(self, file: str | FilePath, *, fps: int = 12) -> None:
+        """Draw the path: as a strip (.png, .jpg, .webp), or as a film there and back again (.gif, .mp4).
+
+        Args:
+            file: Its ending says what it becomes.
+            fps: Frames per second of a film; the anchors are held for half a second.
+
+        Raises:
+            ConfigInvalid: Another ending, or an impossible speed.
+            NotSupported: The space decodes no pictures; .mp4 without the extra `video`.
+        """
+        from latentstore.exchange.film import save_frames
+
+        save_frames(self.decode(), FilePath(file), fps=fps, held=self.anchors)
+
     @cached_property
     def report(self) -> PathReport:
-        """Length, evenness, realism and nearest real item of each step."""
-        steps = np.linalg.norm(np.diff(self.latents.astype(np.float64), axis=0), axis=1)
-        nearest = self.space.search(self.latents, 1).ids[:, 0]
+        """Length, evenness, cost under the decoder, realism and nearest real item of each step."""
+        steps = step_lengths(self.latents)
+        around: Surroundings = surroundings(self.space, self.latents)
+        length, energy = self._beside_lerp()
         return PathReport(
             length=float(steps.sum()),
             mean_step=float(steps.mean()),
             max_step=float(steps.max()),
-            realism=tuple(self.space.realism(self.latents).tolist()),
-            nearest=tuple(nearest.tolist()),
+            evenness=_ratio(float(steps.max()), float(steps.mean())),
+            decoded_length=length,
+            decoded_energy=energy,
+            realism=None if around.realism is None else tuple(around.realism.tolist()),
+            nearest=tuple(around.nearest.tolist()),
+            labels=None if around.labels is None else tuple(around.labels.tolist()),
         )
 
+    def _beside_lerp(self) -> tuple[float | None, float | None]:
+        stops = self.latents[list(self.anchors)]
+        line = walks.curves(self.space, stops[:-1], stops[1:], "lerp")
+        with contextlib.suppress(NotSupported):
+            moved = step_lengths(self.decode())
+            straight = step_lengths(self.space.decode(_joined(line, np.diff(self.anchors) + 1)))
+            return (
+                _ratio(float(moved.sum()), float(straight.sum())),
+                _ratio(float((moved**2).sum()), float((straight**2).sum())),
+            )
+        return None, None
 
-def interpolate(space: EmbeddingSpace, start: Any, end: Any, *, steps: int = 9, method: str = "lerp") -> Path:
-    """Walk from one latent to another.
+
+def interpolate(
+    space: EmbeddingSpace, *anchors: Any, steps: int = 9, method: str = "lerp", smoothing: float = 0.0
+) -> Path:
+    """Walk from one latent to another, or through more of them in order.
 
     Args:
         space: The space.
-        start: An expression, a latent or a vector (d,).
-        end: Likewise.
-        steps: Points on the path, both ends included, ≥ 2.
-        method: "lerp" (straight line) or "slerp" (great circle).
+        anchors: Two or more: expressions, latents or vectors (d,). Each is on the path, exactly.
+        steps: Points on the path, all anchors included; between more than two anchors, the longer way gets more.
+        method: "lerp" (straight line), "slerp" (great circle), "gaussian" (the line, scaled so that ends drawn from a
+            Gaussian prior have a Gaussian middle), "geodesic" (shortest under the decoder's metric: items change
+            least), "graph" (shortest through real neighbours, frames evenly spaced: most realistic).
+        smoothing: Of graph: how far its corners are rounded off, as a fraction of its length: 0 not at all, .1 looks
+            smooth, from .5 on it is nearly lerp.
 
     Raises:
-        ConfigInvalid: Unknown method.
-        InputError: Fewer than 2 steps, or more than 10,000; slerp between opposite directions.
+        ConfigInvalid: Unknown method; smoothing with another method than graph.
+        InputError: Fewer than 2 anchors or than steps, or more than 10,000 steps; slerp between opposite directions.
+        NotSupported: geodesic in a space without a decoder.
+        DidNotConverge: geodesic.
     """
-    if method not in METHODS:
-        raise ConfigInvalid(f"unknown interpolation method {method!r}; {suggest(method, METHODS)}")
-    if not 2 <= steps <= 10_000:
-        raise InputError(f"steps is {steps}; choose 2 to 10000")
-    a, b = space.latent(start).vector, space.latent(end).vector
-    return Path(space, METHODS[method](a, b, np.linspace(0, 1, steps)), method)
+    walks.check(method, smoothing)
+    if len(anchors) < 2:
+        raise InputError(f"{len(anchors)} anchors; a path needs a start and an end")
+    if not max(2, len(anchors)) <= steps <= MOST_STEPS:
+        raise InputError(f"steps is {steps}; choose {max(2, len(anchors))} to {MOST_STEPS}, as each anchor is one")
+    stops = np.stack([space.latent(one).vector for one in anchors])
+    legs = walks.curves(space, stops[:-1], stops[1:], method, smoothing=smoothing)
+    pieces = _shared_out(legs.lengths, steps - 1)
+    latents = _joined(legs, pieces + 1)
+    at = np.concatenate([[0], np.cumsum(pieces)])
+    latents[at] = stops
+    return Path(space, latents, method, tuple(at.tolist()))
+
+
+def walk_pairs(
+    space: EmbeddingSpace,
+    starts: Float32[Array, "b d"],
+    ends: Float32[Array, "b d"],
+    *,
+    steps: int = 9,
+    method: str = "lerp",
+    smoothing: float = 0.0,
+) -> Float32[Array, "b steps d"]:
+    """`interpolate` for many pairs of latents at once, shape (b, d) each: paths (b, steps, d)."""
+    ways = walks.curves(space, starts, ends, method, smoothing=smoothing)
+    frames = [ways.frames(i, steps) for i in range(len(starts))]
+    return np.stack(frames).astype(np.float32) if frames else np.zeros((0, steps, space.dim), np.float32)
+
+
+def step_lengths(points: Float32[Array, "n ..."]) -> Float64[Array, " m"]:
+    """Euclidean distances of points that follow each other, flattened where they are items; m = n − 1."""
+    flat = points.reshape(len(points), -1).astype(np.float64)
+    return np.asarray(np.linalg.norm(np.diff(flat, axis=0), axis=1))
+
+
+def _shared_out(lengths: Float64[Array, " m"], pieces: int) -> Array:
+    """How many pieces each leg gets: one, and then always one more for the leg with the longest pieces."""
+    counts = np.ones(len(lengths), np.int64)
+    for _ in range(pieces - len(lengths)):
+        counts[np.argmax(lengths / counts)] += 1
+    return counts
+
+
+def _joined(legs: walks.Curves, counts: Array) -> Float32[Array, "n d"]:
+    """Frames of the legs, one after the other; where they meet, one frame."""
+    parts = [legs.frames(i, int(count))[1 if i else 0 :] for i, count in enumerate(counts)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _ratio(value: float, reference: float) -> float:
+    """value / reference; 1 where neither moves, infinity where only the first does."""
+    if reference == 0:
+        return 1.0 if value == 0 else float("inf")
+    return value / reference

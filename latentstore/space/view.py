@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from latentstore.space import density
+from latentstore.space import density, walks
 from latentstore.space.concepts import Concepts
 from latentstore.space.search import Searcher
 
 if TYPE_CHECKING:
-    from latentstore.geometry import Mixture, RealismScale
+    from latentstore.encoders import GeodesicSolver
+    from latentstore.geometry import Mixture, NeighbourGraph, RealismScale
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.storage import Snapshot
 
@@ -30,6 +31,16 @@ class View(Searcher):
     def realism_scale(self) -> RealismScale:
         """The data's own spread."""
         return density.realism_scale(self._space)
+
+    @cached_property
+    def geodesic_solver(self) -> GeodesicSolver:
+        """What finds shortest paths under the decoder's metric."""
+        return walks.make_solver(self._space)
+
+    @cached_property
+    def neighbour_graph(self) -> NeighbourGraph:
+        """Items joined to their nearest."""
+        return walks.join_neighbours(self._space)
 
     def _fit_mixture(self, column: str, label: str | None) -> Mixture:
         return density.fit_mixture(self._space, column, label)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -21,7 +22,7 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import pipeline, queries, rows, transfer, upkeep
+from latentstore.cli import pipeline, queries, rows, transfer, upkeep, walks
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
-assert pipeline and queries and rows and transfer and upkeep  # imported because they register the commands
+assert pipeline and queries and rows and transfer and upkeep and walks  # imported because they register the commands
 
 
 # Words
@@ -173,6 +174,56 @@ def test_interpolate_draws_and_tells(run: Run, made: Path) -> None:
         assert strip.width > 5 * 100
     assert run("interpolate", "STORE", "plain", "a", "b's")[0] == 0  # no decoder: the table alone
     assert sorted(p.name for p in Path().iterdir()) == ["interpolation.png", "z.npy"]
+
+
+def test_interpolate_through_more_points_as_a_film(run: Run, made: Path) -> None:
+    code, out, _ = run(
+        "interpolate", "STORE", "small", "test/1", "centroid('Bag')", "test/2", "--steps", "12", "--method", "geodesic",
+        "--out", "walk.gif", "--json",
+    )  # fmt: skip
+    answer = json.loads(out)
+    assert code == 0
+    assert (answer["anchors"][0], answer["anchors"][-1], len(answer["anchors"])) == (0, 11, 3)
+    assert answer["decoded_energy"] < 1.001
+    assert answer["evenness"] >= 1
+    assert answer["steps"][0]["label"] == ls.open(made, "r").space("small").get(["test/1"])["label"][0].as_py()
+    with Image.open("walk.gif") as film:
+        assert film.n_frames == 12 + 10
+    assert run("interpolate", "STORE", "small", "test/1", "test/2", "--method", "graph", "--out", "w.mp4")[0] == 0
+    with av.open("w.mp4") as film:
+        assert len(list(film.decode(video=0))) == 2 * 6 + 2 * 47  # 49 frames there and back, half a second on each end
+    code, out, _ = run("interpolate", "STORE", "small", "test/1", "test/2", "--method", "graph", "--smoothing", ".1")
+    assert "test/1 → test/2 by graph: length" in out
+    assert "of lerp's" in out
+
+
+def test_interpolate_lays_out_grids(run: Run) -> None:
+    code, out, _ = run(
+        "interpolate", "STORE", "small", "test/1", "test/2", "test/3", "--grid", "--steps", "4", "--npy", "g.npy",
+        "--json",
+    )  # fmt: skip
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["shape"] == [4, 4]
+    assert [(cell["row"], cell["column"]) for cell in answer["cells"]] == [
+        (r, c) for r in range(4) for c in range(r + 1)
+    ]
+    assert answer["cells"][0]["nearest"] == "test/1"
+    assert np.load("g.npy").shape == (4, 4, 6)
+    assert answer["picture"] == "grid.png"
+    with Image.open("grid.png") as picture:
+        assert picture.size == (4 * 116 - 4, 4 * 116 - 4)
+
+
+def test_paths_measures_every_method(run: Run) -> None:
+    code, out, _ = run("paths", "STORE", "small", "--pairs", "10", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert [one["name"] for one in answer["methods"]] == [
+        "lerp", "slerp", "gaussian", "geodesic", "graph", "graph, smoothed"
+    ]  # fmt: skip
+    assert answer["methods"][0]["energy"] == 1
+    assert answer["pairs"] == 10
 
 
 def test_edit_says_how_real_and_what_is_near(run: Run, made: Path) -> None:

@@ -1,4 +1,4 @@
-"""Theorems about straight lines and great circles."""
+"""Theorems about straight lines, great circles, and mixes that stay Gaussian."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from numpy.linalg import norm
 
 from latentstore.errors import InputError, NotFinite, ShapeMismatch
-from latentstore.geometry import lerp, slerp
+from latentstore.geometry import gaussian, lerp, mix_gaussian, slerp
 
 RNG = np.random.default_rng(1)
 T = np.linspace(0, 1, 21)
@@ -18,7 +18,7 @@ def angles(path):
     return np.arccos(np.clip(np.sum(unit[1:] * unit[:-1], axis=-1), -1, 1))
 
 
-@pytest.mark.parametrize("walk", [lerp, slerp])
+@pytest.mark.parametrize("walk", [lerp, slerp, gaussian])
 def test_ends_are_the_anchors(walk):
     a, b = RNG.normal(size=(2, 32)).astype(np.float32)
     path = walk(a, b, T)
@@ -68,7 +68,7 @@ def test_antipodal_ends_are_refused():
 
 def test_a_batch_is_its_single_calls():
     a, b = RNG.normal(size=(2, 4, 6))
-    for walk in (lerp, slerp):
+    for walk in (lerp, slerp, gaussian):
         batch = walk(a, b, T)
         assert batch.shape == (4, 21, 6)
         for i in range(4):
@@ -87,3 +87,33 @@ def test_refusals():
         slerp(a, 0 * b, T)
     with pytest.raises(InputError, match="negative length"):
         slerp(a, a / 10, 2.0)
+
+
+def test_gaussian_keeps_the_distribution_of_its_ends():
+    a, b = np.eye(2)
+    path = gaussian(a, b, T)
+    np.testing.assert_allclose(
+        norm(path, axis=1), 1, rtol=1e-12
+    )  # var(ca·a + cb·b) = (ca² + cb²) Σ for independent ends
+    assert norm(lerp(a, b, 0.5)) == pytest.approx(np.sqrt(0.5)), "control: the line's middle has half the variance"
+    assert (path[[0, -1]] == [a, b]).all()
+    root = RNG.normal(size=(3, 3))
+    starts, ends = RNG.normal(size=(2, 200_000, 3)) @ root.T
+    middle = gaussian(starts, ends, 0.3)[:, 0]
+    np.testing.assert_allclose(np.cov(middle.T), root @ root.T, atol=0.03 * np.abs(root @ root.T).max())
+
+
+def test_gaussian_of_two_is_the_mix_of_two_and_any_mix_has_length_one():
+    anchors = np.linalg.qr(RNG.normal(size=(7, 4)))[0].T  # orthonormal rows: |mix| is √Σw² exactly
+    np.testing.assert_allclose(
+        mix_gaussian(anchors[:2], np.stack([1 - T, T], axis=1)), gaussian(anchors[0], anchors[1], T), atol=1e-12
+    )
+    weights = RNG.dirichlet(np.ones(4), size=(5, 6))
+    mixed = mix_gaussian(anchors, weights)
+    assert mixed.shape == (5, 6, 7)
+    np.testing.assert_allclose(norm(mixed, axis=-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(mix_gaussian(anchors, 3 * weights), mixed, rtol=1e-12)
+    with pytest.raises(NotFinite, match="all zero"):
+        mix_gaussian(anchors, np.zeros(4))
+    with pytest.raises(ShapeMismatch, match=r"\(4, 7\) and weights \(3,\)"):
+        mix_gaussian(anchors, np.ones(3))
