@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentstore.errors import ShapeMismatch
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -53,6 +54,36 @@ def nearest(
         distances[part] = np.sqrt(np.einsum("mkd,mkd->mk", differences, differences))
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(indices, order, axis=1), np.take_along_axis(distances, order, axis=1)
+
+
+def check_neighbours(
+    neighbours: tuple[Array, Array], n: int, k: int
+) -> tuple[Int64[Array, "n k"], Float32[Array, "n k"]]:
+    """Bring neighbours to k columns of which the first is the latent itself, at distance 0.
+
+    Raises:
+        ShapeMismatch: Shapes that do not fit n latents and k, or neighbours that are none.
+    """
+    indices, distances = np.asarray(neighbours[0]), np.asarray(neighbours[1], np.float32)
+    if indices.shape != distances.shape or indices.ndim != 2 or len(indices) != n or indices.dtype.kind not in "iu":
+        raise ShapeMismatch(
+            f"neighbours have shapes {indices.shape} and {distances.shape}; "
+            f"pass indices and distances, each ({n}, ≥ {k})"
+        )
+    if indices.size and (indices.min() < 0 or indices.max() >= n or not np.isfinite(distances).all()):
+        raise ShapeMismatch(f"neighbours point outside the {n} latents or are not finite; pass {k} real ones for each")
+    itself = np.arange(n)[:, None]
+    others = indices != itself
+    # The first k − 1 that are not the latent itself, in their order.
+    order = np.argsort(~others, axis=1, kind="stable")[:, : k - 1]
+    if order.shape[1] < k - 1 or not np.take_along_axis(others, order, axis=1).all():
+        raise ShapeMismatch(
+            f"neighbours have {indices.shape[1]} columns; a map with k={k} needs {k - 1} besides the latent itself"
+        )
+    return (
+        np.hstack([itself, np.take_along_axis(indices, order, axis=1)]),
+        np.hstack([np.zeros((n, 1), np.float32), np.take_along_axis(distances, order, axis=1)]),
+    )
 
 
 def _smallest(values: Float[Array, "m n"], k: int) -> Int64[Array, "m k"]:

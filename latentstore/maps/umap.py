@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.errors import ConfigInvalid, ShapeMismatch
-from latentstore.maps import pca
-from latentstore.maps.nearest import nearest
+from latentstore.errors import ConfigInvalid
+from latentstore.maps.layout import aligned, check_start, principal
+from latentstore.maps.nearest import check_neighbours, nearest
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def fit(
     """
     n = len(latents)
     _check(k=k, min_dist=min_dist, epochs=epochs)
-    if start is not None and (np.shape(start) != (n, dim) or not np.isfinite(start).all()):
-        raise ShapeMismatch(f"start has shape {np.shape(start)}; pass finite coordinates of shape ({n}, {dim})")
+    if start is not None:
+        start = check_start(start, n, dim)
     k = min(k, n - 1)
-    indices, distances = nearest(latents, latents, k) if neighbours is None else _check_neighbours(neighbours, n, k)
+    indices, distances = nearest(latents, latents, k) if neighbours is None else check_neighbours(neighbours, n, k)
     epochs = epochs or _EPOCHS[n > _SMALL]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # that a variant which needs TensorFlow is not there
@@ -73,7 +73,7 @@ def fit(
         n_components=dim,
         min_dist=min_dist,
         n_epochs=epochs,
-        init=_initial(latents, dim, seed) if start is None else np.array(start, np.float32),
+        init=_initial(latents, dim, seed) if start is None else start,
         random_state=seed,
         n_jobs=1,
         precomputed_knn=(indices, distances, None),
@@ -84,7 +84,8 @@ def fit(
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]", category=UserWarning)
         coordinates = np.ascontiguousarray(model.fit_transform(latents), np.float32)
     if start is not None:
-        coordinates = _aligned(coordinates, np.asarray(start, np.float32))
+        # umap-learn stretches its start to a box of 10, and drifts.
+        coordinates = aligned(coordinates, start)
     state = {"latents": latents, "coordinates": coordinates}
     return coordinates, state, {"k": k, "min_dist": min_dist, "epochs": epochs}
 
@@ -112,32 +113,6 @@ def _check(*, k: int, min_dist: float, epochs: int | None) -> None:
         raise ConfigInvalid(f"epochs={epochs!r} must be at least 1; leave it out for a choice by size")
 
 
-def _check_neighbours(
-    neighbours: tuple[Array, Array], n: int, k: int
-) -> tuple[Int64[Array, "n k"], Float32[Array, "n k"]]:
-    """Bring neighbours to k columns of which the first is the latent itself, at distance 0."""
-    indices, distances = np.asarray(neighbours[0]), np.asarray(neighbours[1], np.float32)
-    if indices.shape != distances.shape or indices.ndim != 2 or len(indices) != n or indices.dtype.kind not in "iu":
-        raise ShapeMismatch(
-            f"neighbours have shapes {indices.shape} and {distances.shape}; "
-            f"pass indices and distances, each ({n}, ≥ {k})"
-        )
-    if indices.size and (indices.min() < 0 or indices.max() >= n or not np.isfinite(distances).all()):
-        raise ShapeMismatch(f"neighbours point outside the {n} latents or are not finite; pass {k} real ones for each")
-    itself = np.arange(n)[:, None]
-    others = indices != itself
-    # The first k − 1 that are not the latent itself, in their order.
-    order = np.argsort(~others, axis=1, kind="stable")[:, : k - 1]
-    if order.shape[1] < k - 1 or not np.take_along_axis(others, order, axis=1).all():
-        raise ShapeMismatch(
-            f"neighbours have {indices.shape[1]} columns; a map with k={k} needs {k - 1} besides the latent itself"
-        )
-    return (
-        np.hstack([itself, np.take_along_axis(indices, order, axis=1)]),
-        np.hstack([np.zeros((n, 1), np.float32), np.take_along_axis(distances, order, axis=1)]),
-    )
-
-
 def _memberships(distances: Float32[Array, "n k"]) -> Float32[Array, "n k"]:
     """Membership of each neighbour, exp(−max(0, d − ρ)/σ), σ such that they sum to log₂ k (§3.1; algorithm 3)."""
     k = distances.shape[1]
@@ -158,17 +133,6 @@ def _memberships(distances: Float32[Array, "n k"]) -> Float32[Array, "n k"]:
 
 def _initial(latents: Float32[Array, "n d"], dim: int, seed: int) -> Float32[Array, "n dim"]:
     """Principal components scaled to the initial extent, with a little noise, which parts equal latents."""
-    layout = np.zeros((len(latents), dim), np.float32)
-    width = min(dim, latents.shape[1])
-    layout[:, :width] = pca.fit(latents, dim=width, seed=0)[0]
-    layout *= _EXTENT / max(float(np.abs(layout).max()), 1e-30)
-    return layout + np.random.default_rng(seed).normal(scale=1e-4, size=layout.shape).astype(np.float32)
-
-
-def _aligned(coordinates: Float32[Array, "n dim"], start: Float32[Array, "n dim"]) -> Float32[Array, "n dim"]:
-    """Shift and turn a map onto an earlier one: umap-learn stretches its start to a box of 10, and drifts."""
-    from scipy.linalg import orthogonal_procrustes
-
-    here, there = coordinates.mean(axis=0), start.mean(axis=0)
-    turn, _ = orthogonal_procrustes(coordinates - here, start - there)
-    return np.ascontiguousarray((coordinates - here) @ turn + there, np.float32)
+    first = principal(latents, dim)
+    first *= _EXTENT / max(float(np.abs(first).max()), 1e-30)
+    return first + np.random.default_rng(seed).normal(scale=1e-4, size=first.shape).astype(np.float32)
