@@ -28,6 +28,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     JsonValue,
     PositiveInt,
     PrivateAttr,
@@ -39,6 +40,7 @@ from pydantic import (
 
 from flows.problems import describe
 from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder
+from latentstore.maps import METHODS, check_options
 from latentstore.types import Metric
 
 
@@ -147,22 +149,30 @@ class ConceptsSection(Section):
     attributes: dict[Identifier, AttributeSection] = {}
 
 
-class MapSection(Section):
-    """A projection to two dimensions. `method` is the map's own name unless it says otherwise."""
+class MapSection(OpenSection):
+    """A projection to two or three dimensions. `method` is the map's own name unless it says otherwise.
 
-    method: Literal["pca", "umap"] | None = None
+    Further keys are options of that method: `latentstore.maps.project(method, latents, **options)`.
+    """
+
+    method: Literal["pca", "umap", "tsne"] | None = None
+    dim: Literal[2, 3] = 2
     seed: Seed = 0
 
 
 class EvaluateSection(Section):
     """`label` is the column whose values neighbours should share, for the measures that need one.
 
-    The slower measures look at some items only: `queries` for index recall, `map_items` for map quality.
+    The slower measures look at some items only: `queries` for index recall and intrinsic dimension, `map_items` for the
+    quality of maps that rows were added to since, `map_images` test items that are drawn from their place on a map, and
+    `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps, so none unless asked for).
     """
 
     label: str = "label"
     queries: PositiveInt = 1_000
-    map_items: PositiveInt = 5_000
+    map_items: PositiveInt = 1_000
+    map_images: NonNegativeInt = 200
+    umap_inverse: NonNegativeInt = 0
     seed: Seed = 0
 
 
@@ -219,8 +229,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _maps_have_methods(self) -> Config:
         for name, section in self.maps.items():
-            if section.method is None and name not in ("pca", "umap"):
-                raise ValueError(f"map {name!r} needs a method: pca or umap")
+            if section.method is None and name not in METHODS:
+                raise ValueError(f"map {name!r} needs a method: {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+            check_options(section.method or name, section.options, set(MapSection.model_fields))
         return self
 
 

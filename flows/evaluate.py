@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.outcome import Outcome
 from flows.records import Evaluation, read_evaluation, write_evaluation
 from flows.running import run_name, step
 from flows.workspace import Part, Workspace, opened
+from latentstore.errors import NotSupported
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
@@ -49,6 +51,7 @@ def measure(work: Workspace) -> Evaluated:
     metrics = _encoder_metrics(work, space)
     work.report("evaluate", 0.6)
     metrics |= _index_metrics(work, space)
+    metrics |= _dimension_metrics(work, space)
     work.report("evaluate", 0.8)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
@@ -103,26 +106,37 @@ def _index_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
     return index_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
 
 
-def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
-    from latentstore.maps import quality
+def _dimension_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.evaluate import dimension_metrics
 
-    rows = space.snapshot.live_rows()
-    rng = np.random.default_rng(work.config.evaluate.seed)
-    chosen = np.sort(rng.choice(len(rows), min(len(rows), work.config.evaluate.map_items), replace=False))
-    column = work.config.evaluate.label
-    found: dict[str, float] = {}
+    return dimension_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
+
+
+def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.evaluate import image_metrics, map_metrics
+
+    section, found = work.config.evaluate, dict[str, float]()
+    draws = _draws(work, space)
     for name in work.config.maps:
-        table = space.map(name)
-        table = table.take(chosen)
-        ids = table["id"].to_pylist()
-        at = space.snapshot.find(ids)
-        labels = None
-        if column in space.columns:
-            labels = np.array(space.snapshot.columns(at, [column])[column].to_pylist(), dtype=str)
-        coordinates = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
-        measured = quality(space.snapshot.vectors(at), coordinates, labels)
-        found |= {f"{name}_{what}": float(value) for what, value in measured.items()}
+        measured = map_metrics(space, name, column=section.label, asking=section.map_items, seed=section.seed)
+        if draws:
+            ids, read = draws
+            measured |= image_metrics(space, name, ids, read, umap_inverse=section.umap_inverse)
+        found |= {f"{name}_{what}": value for what, value in measured.items()}
     return found
+
+
+def _draws(work: Workspace, space: EmbeddingSpace) -> tuple[list[str], Callable[[Sequence[str]], Array]] | None:
+    """Test items to draw from their place on a map, and how they are read; None where nothing can be drawn."""
+    count, test = work.config.evaluate.map_images, work.testing
+    if not count or len(space) < FEWEST or space.encoder is None:
+        return None
+    try:
+        space.decode(np.zeros((1, space.dim), np.float32))
+    except NotSupported:
+        return None
+    chosen = np.random.default_rng(work.config.evaluate.seed).permutation(len(test))[: min(count, len(space) // 2)]
+    return test.dataset.ids[test.positions[chosen]].tolist(), lambda _: test.read(chosen)
 
 
 def _latents(space: EmbeddingSpace, part: Part) -> Float32[Array, "m d"]:

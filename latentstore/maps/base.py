@@ -58,8 +58,8 @@ class Projection:
     def place(self, latents: Num[Array, "m d"]) -> Float32[Array, "m dim"]:
         """Place latents of the same space on this map; nothing is fitted again.
 
-        PCA is exact. UMAP takes the mean of the fitted neighbours, weighted by their membership; t-SNE goes where its
-        attraction to them vanishes. A latent that was fitted stays where it is. Nothing is compiled.
+        PCA is exact. UMAP and t-SNE go where the attraction of the fitted neighbours vanishes
+        (`latentstore.maps.placing`). A latent that was fitted stays where it is. Nothing is compiled.
 
         Args:
             latents: Shape (m, d).
@@ -114,8 +114,8 @@ def project(method: str, latents: Num[Array, "n d"], *, dim: int = 2, seed: int 
     return Projection(method, coordinates, state, {"d": checked.shape[1], "dim": dim, "seed": seed, **parameters})
 
 
-def check_options(method: str, options: Iterable[str]) -> None:
-    """See that a method is known and has options of these names.
+def check_options(method: str, options: Iterable[str], beside: Iterable[str] = ()) -> None:
+    """See that a method is known and has options of these names; `beside` are further names to suggest.
 
     Raises:
         ConfigInvalid: It is not, or has not.
@@ -125,7 +125,7 @@ def check_options(method: str, options: Iterable[str]) -> None:
     known = set(inspect.signature(_FIT[method]).parameters) - _NOT_OPTIONS
     for option in options:
         if option not in known:
-            raise ConfigInvalid(f"map method {method!r} has no option {option!r}; {suggest(option, known)}")
+            raise ConfigInvalid(f"map method {method!r} has no option {option!r}; {suggest(option, known | {*beside})}")
 
 
 def neighbours_used(method: str, *, k: int = 15, perplexity: float = 30.0, **_: Any) -> int:

@@ -4,7 +4,7 @@ A decoder draws what it gets, so a point of the map anywhere, also where no item
 only: nothing is compiled, and nothing is stored but two numbers, as the coordinates and the latents are there already.
 
 Sources: Cleveland and Devlin, "Locally weighted regression", JASA 83, 1988 (the tricube kernel, the local plane);
-Hastie, Tibshirani, Friedman, "The Elements of Statistical Learning", 2nd ed., §6.1 and §7.10 (the leave-one-out choice).
+Hastie, Tibshirani, Friedman, "The Elements of Statistical Learning", 2nd ed., §7.10 (the choice by leaving out).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from latentstore.errors import ShapeMismatch
 from latentstore.types import Array, check_vectors
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32, Float64, Int64, Num
+    from jaxtyping import Float32, Float64, Int64, Num
 
 K, RIDGE = 20, 1.0  # of maps whose record names none
 _KS = (5, 10, 20, 40, 80)
@@ -82,7 +82,9 @@ class Inverse:
             found[part] = self.voted(checked[part], near, self.ridge)
         return found
 
-    def nearest(self, points: Float32[Array, "m dim"], without: Int64[Array, " m"] | None = None) -> Int64[Array, "m k"]:
+    def nearest(
+        self, points: Float32[Array, "m dim"], without: Int64[Array, " m"] | None = None
+    ) -> Int64[Array, "m k"]:
         """The k nearest items of each point on the map; each point's item in `without` does not count."""
         k = min(self.k, len(self.coordinates) - (without is not None))
         if without is None:
@@ -91,9 +93,7 @@ class Inverse:
         others = np.argsort(found == without[:, None], axis=1, kind="stable")[:, :k]
         return np.asarray(np.take_along_axis(found, others, axis=1))
 
-    def voted(
-        self, points: Float32[Array, "m dim"], near: Int64[Array, "m k"], ridge: float
-    ) -> Float64[Array, "m d"]:
+    def voted(self, points: Float32[Array, "m dim"], near: Int64[Array, "m k"], ridge: float) -> Float64[Array, "m d"]:
         """The regression's answer at each point from the items near it."""
         apart = self.coordinates[near].astype(np.float64) - points[:, None]
         latents = self.latents[near].astype(np.float64)

@@ -17,6 +17,7 @@ import numpy as np
 from latentstore.errors import ConfigInvalid, NotSupported
 from latentstore.maps.layout import aligned, check_start, principal
 from latentstore.maps.nearest import check_neighbours, nearest
+from latentstore.maps.placing import pulled
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ _EARLY = (250, 12.0)  # iterations with attraction exaggerated, and by how much
 _ITERATIONS = 500
 _AGAIN = 250  # iterations from an earlier map: it is near its end already
 _SPREAD = 1e-4  # standard deviation of the first layout: small, so that no cluster is kept from its place by others
-_PLACED_PERPLEXITY = 5.0  # of a new item's neighbours, as openTSNE's `transform`
-_PLACED_NEIGHBOURS = 15
-_STEPS = 30
+_PLACED_PERPLEXITY = 10.0  # of a new item's neighbours: from 5 to 12 it hardly matters
 
 
 def fit(
@@ -103,45 +102,9 @@ def neighbours_of(perplexity: float) -> int:
 def place(
     latents: Float32[Array, "m d"], state: dict[str, Array], parameters: dict[str, Any]
 ) -> Float32[Array, "m dim"]:
-    """Where the fitted neighbours pull a new item; a fitted latent keeps its place. No compiler, no openTSNE.
-
-    The attraction of a new y in t-SNE is the gradient of Σⱼ pⱼ log(1 + ‖y − yⱼ‖²) (eq. 5 without repulsion, which a
-    single item among its neighbours hardly feels). It vanishes at the mean of the yⱼ with weights pⱼ / (1 + ‖y − yⱼ‖²):
-    that is iterated from the neighbours' median, so an item whose neighbours are in two clusters goes to one of them,
-    where their plain mean would lie in the void between.
-    """
+    """Where the fitted neighbours pull a new item; a fitted latent keeps its place. No compiler, no openTSNE."""
     del parameters
-    fitted, coordinates = state["latents"], state["coordinates"]
-    if len(latents) == 0:
-        return np.empty((0, coordinates.shape[1]), np.float32)
-    indices, distances = nearest(latents, fitted, min(_PLACED_NEIGHBOURS, len(fitted)))
-    weights = probabilities(distances.astype(np.float64) ** 2, min(_PLACED_PERPLEXITY, indices.shape[1] / 3))
-    around = coordinates[indices].astype(np.float64)
-    placed = np.median(around, axis=1)
-    for _ in range(_STEPS):
-        apart = ((placed[:, None] - around) ** 2).sum(axis=2)
-        pulls = weights / (1 + apart)
-        placed = np.einsum("mk,mkd->md", pulls, around) / pulls.sum(axis=1, keepdims=True)
-    placed = np.where(distances[:, :1] == 0, around[:, 0], placed)
-    return np.ascontiguousarray(placed, np.float32)
-
-
-def probabilities(squared: Float64[Array, "m k"], perplexity: float) -> Float64[Array, "m k"]:
-    """pⱼ ∝ exp(−β d²ⱼ) with β such that exp(entropy) is the perplexity (eq. 1), by bisection on log β.
-
-    Where that cannot be, as all distances are equal, p is uniform.
-    """
-    squared = squared - squared.min(axis=1, keepdims=True)
-    scale = np.maximum(squared.mean(axis=1, keepdims=True), 1e-300)
-    low, high = np.full((len(squared), 1), -30.0), np.full((len(squared), 1), 30.0)
-    for _ in range(50):
-        middle = (low + high) / 2
-        p = np.exp(-np.exp(middle) * squared / scale)
-        p /= p.sum(axis=1, keepdims=True)
-        entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1, keepdims=True)
-        wide = entropy > np.log(perplexity)
-        low, high = np.where(wide, middle, low), np.where(wide, high, middle)
-    return p
+    return pulled(latents, state["latents"], state["coordinates"], perplexity=_PLACED_PERPLEXITY)
 
 
 def _optimised(
