@@ -164,26 +164,20 @@ def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
 
 
 def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Table]:
-    shown = {m: told for m, told in MAP_MEASURES.items() if any(f"{name}_{m}" in metrics for name in maps)}
+    told = [(m, words) for m, words in MAP_MEASURES.items() if any(f"{name}_{m}" in metrics for name in maps)]
     rows = [
-        (
-            name,
-            *(
-                format(metrics[key], form) if (key := f"{name}_{m}") in metrics else ""
-                for m, (_, form) in shown.items()
-            ),
-        )
+        (name, *(format(metrics[f"{name}_{m}"], form) if f"{name}_{m}" in metrics else "" for m, (_, form) in told))
         for name in maps
     ]
     if rows:
         floors = [metrics[key] for name in maps if (key := f"{name}_image_floor_mse") in metrics]
         yield Table(
             "Maps",
-            ("map", *(words for words, _ in shown.values())),
+            ("map", *(words for _, (words, _) in told)),
             rows,
-            "Trustworthiness: are neighbours on the map near in the space; continuity: the other way round; preservation: "
-            "how many of the ten nearest are the same; triplets: of three items at random, how often the nearer pair is "
-            "the same; accuracy: how often ten neighbours on the map vote the right label. "
+            "Trustworthiness: are neighbours on the map near in the space; continuity: the other way round; "
+            "preservation: how many of the ten nearest are the same; triplets: of three items at random, how often the "
+            "nearer pair is the same; accuracy: how often ten neighbours on the map vote the right label. "
             + (
                 "Image MSE: test items placed on the map without knowing them, taken back to a latent and decoded, "
                 f"against the items themselves; {floors[0]:.4f} is what decoding their own latents leaves."
@@ -220,9 +214,7 @@ def _figures(
         yield portrait.map(name, words)
         error = metrics.get(f"{name}_image_mse")
         if error is not None and not flat:
-            yield atlas(
-                portrait, name, f"Test items taken this way come back with a mean squared error of {error:.4f}. "
-            )
+            yield atlas(portrait, name, f"Test items placed and drawn like this come back with MSE {error:.4f}. ")
     if training["history"]:
         yield portrait.training(training["history"])
 

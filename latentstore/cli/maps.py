@@ -78,7 +78,12 @@ def from_map(
         draw(Sheet(opened.decode(latents)[None], column_titles=titles)).save(drawn)
     if json:
         rows = [{**row, "vector": vector} for row, vector in zip(rows, latents.tolist(), strict=True)]
-    about = {"space": space, "version": opened.version, "map": map_, "picture": None if drawn is None else str(drawn)}
+    about: dict[str, Any] = {
+        "space": space,
+        "version": opened.version,
+        "map": map_,
+        "picture": None if drawn is None else str(drawn),
+    }
     output.write(rows, name="points", **about)
     for path in (drawn, npy):
         if path is not None:

@@ -37,8 +37,8 @@ def atlas(portrait: Portrait, name: str, quality: str = "") -> Figure:
         f"{space.name.replace('_', '-')}-atlas-{name}",
         f"Map to image: {name}",
         f"Each cell is a place on the map, taken back to a latent by regression on the items around it, and decoded: "
-        f"none of these pictures is in the data. {quality}Places without an item near are left empty. Look how one kind "
-        "turns into the next, and where it cannot.",
+        f"none of these pictures is in the data. {quality}Places without an item near are left empty. Look how one "
+        "kind turns into the next, and where it cannot.",
         f"{shape[0]} rows and {shape[1]} columns of decoded places of the map {name}, {int(near.sum())} of them drawn.",
         _mosaic(pixels, near.reshape(shape)),
     )
@@ -71,8 +71,8 @@ def cube(portrait: Portrait, name: str, quality: str = "") -> Figure:
     return Figure(
         f"{portrait.space.name.replace('_', '-')}-map-{name}",
         f"Map: {name}",
-        f"Each dot is one of {len(labels):,} items, seen from four sides. {quality}Look whether what lies on each other "
-        "from one side is apart from another.",
+        f"Each dot is one of {len(labels):,} items, seen from four sides. {quality}Look whether what lies on each "
+        "other from one side is apart from another.",
         f"Four views of {len(labels):,} items in three dimensions, coloured by {portrait.column}.",
         cube_chart(coordinates, labels),
     )

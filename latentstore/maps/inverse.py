@@ -101,7 +101,7 @@ class Inverse:
         reach = 1.05 * np.sqrt(squared.max(axis=1, keepdims=True))  # so that the farthest still has a say
         weights = (1 - (np.sqrt(squared) / np.maximum(reach, 1e-30)) ** 3) ** 3
         weights /= weights.sum(axis=1, keepdims=True)
-        mean = np.einsum("mk,mkd->md", weights, latents)
+        mean: Array = np.einsum("mk,mkd->md", weights, latents)
         if not np.isfinite(ridge):
             return mean
         # With w normed: a = z̄ − B ȳ,  B = S_zy (S_yy + ridge s² I)⁻¹, moments about the weighted means.
@@ -112,7 +112,8 @@ class Inverse:
         spread = np.einsum("mk,mk->m", weights, squared) / dim
         moments += ((ridge + 1e-9) * spread + 1e-30)[:, None, None] * np.eye(dim)
         slopes = np.linalg.solve(moments, np.einsum("mk,mkc,mkd->mcd", weights, here, there))
-        return mean - np.einsum("mc,mcd->md", centre, slopes)
+        answer: Array = mean - np.einsum("mc,mcd->md", centre, slopes)
+        return answer
 
 
 def fit_inverse(

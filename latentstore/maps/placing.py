@@ -61,6 +61,7 @@ def probabilities(squared: Float64[Array, "m k"], perplexity: float) -> Float64[
     squared = squared - squared.min(axis=1, keepdims=True)
     scale = np.maximum(squared.mean(axis=1, keepdims=True), 1e-300)
     low, high = np.full((len(squared), 1), -30.0), np.full((len(squared), 1), 30.0)
+    p: Array = np.ones_like(squared)
     for _ in range(50):
         middle = (low + high) / 2
         p = np.exp(-np.exp(middle) * squared / scale)

@@ -111,6 +111,7 @@ def _check(*, k: int, min_dist: float, epochs: int | None) -> None:
 
 def _initial(latents: Float32[Array, "n d"], dim: int, seed: int) -> Float32[Array, "n dim"]:
     """Principal components scaled to the initial extent, with a little noise, which parts equal latents."""
-    first = principal(latents, dim)
-    first *= _EXTENT / max(float(np.abs(first).max()), 1e-30)
-    return first + np.random.default_rng(seed).normal(scale=1e-4, size=first.shape).astype(np.float32)
+    layout = principal(latents, dim)
+    layout *= _EXTENT / max(float(np.abs(layout).max()), 1e-30)
+    noise: Array = np.random.default_rng(seed).normal(scale=1e-4, size=layout.shape)
+    return layout + noise.astype(np.float32)
