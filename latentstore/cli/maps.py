@@ -78,13 +78,8 @@ def from_map(
         draw(Sheet(opened.decode(latents)[None], column_titles=titles)).save(drawn)
     if json:
         rows = [{**row, "vector": vector} for row, vector in zip(rows, latents.tolist(), strict=True)]
-    about: dict[str, Any] = {
-        "space": space,
-        "version": opened.version,
-        "map": map_,
-        "picture": None if drawn is None else str(drawn),
-    }
-    output.write(rows, name="points", **about)
+    picture = None if drawn is None else str(drawn)
+    output.write(rows, name="points", space=space, version=opened.version, map=map_, picture=picture)
     for path in (drawn, npy):
         if path is not None:
             output.say(f"wrote {path}")

@@ -113,5 +113,5 @@ def _initial(latents: Float32[Array, "n d"], dim: int, seed: int) -> Float32[Arr
     """Principal components scaled to the initial extent, with a little noise, which parts equal latents."""
     layout = principal(latents, dim)
     layout *= _EXTENT / max(float(np.abs(layout).max()), 1e-30)
-    noise: Array = np.random.default_rng(seed).normal(scale=1e-4, size=layout.shape)
-    return layout + noise.astype(np.float32)
+    layout += np.random.default_rng(seed).normal(scale=1e-4, size=layout.shape)
+    return layout
