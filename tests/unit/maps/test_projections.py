@@ -12,8 +12,8 @@ import pytest
 from latentstore.datasets import open_dataset
 from latentstore.errors import ConfigInvalid, NotFinite, NotSupported, ShapeMismatch
 from latentstore.maps import METHODS, Projection, project, quality
-from latentstore.maps.placing import probabilities
 from latentstore.maps.nearest import nearest
+from latentstore.maps.placing import probabilities
 from latentstore.types import Array
 
 
@@ -80,11 +80,13 @@ def test_probabilities_have_the_perplexity_and_fall_with_the_distance() -> None:
 def test_placing_is_where_the_attraction_vanishes(method: str) -> None:
     latents, _ = _clusters()
     rng = np.random.default_rng(0)
-    between = (latents[:40] + latents[1:41]) / 2  # from two clusters each, as neighbouring latents are of different ones
+    between = (
+        latents[:40] + latents[1:41]
+    ) / 2  # from two clusters each, as neighbouring latents are of different ones
     coordinates = rng.normal(size=(len(latents), 2)).astype(np.float32)
-    placed = Projection(
-        method, coordinates, {"latents": latents, "coordinates": coordinates}, {"d": 8, "k": 15}
-    ).place(between)
+    placed = Projection(method, coordinates, {"latents": latents, "coordinates": coordinates}, {"d": 8, "k": 15}).place(
+        between
+    )
     perplexity = {"umap": 5, "tsne": 10}[method]
     indices, distances = nearest(between, latents, 3 * perplexity)
     p = probabilities(distances.astype(float) ** 2, perplexity)
