@@ -39,8 +39,8 @@ from pydantic import (
 )
 
 from flows.problems import describe
-from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder
-from latentstore.maps import METHODS, check_options
+from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder, suggest
+from latentstore.maps import GIVEN, METHODS, options_of
 from latentstore.types import Metric
 
 
@@ -231,7 +231,11 @@ class Config(Section):
         for name, section in self.maps.items():
             if section.method is None and name not in METHODS:
                 raise ValueError(f"map {name!r} needs a method: {', '.join(METHODS[:-1])} or {METHODS[-1]}")
-            check_options(section.method or name, section.options, set(MapSection.model_fields))
+            known = options_of(section.method or name) - {*GIVEN}
+            for option in section.options:
+                if option not in known:
+                    hint = suggest(option, known | {*MapSection.model_fields})
+                    raise ValueError(f"unknown key 'maps.{name}.{option}'; {hint}")
         return self
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from latentstore.maps.base import METHODS, Projection, check_options, neighbours_used, project
+from latentstore.maps.base import GIVEN, METHODS, Projection, check_options, neighbours_used, options_of, project
 from latentstore.maps.inverse import Inverse, fit_inverse, from_stored
 from latentstore.maps.quality import quality
 
 __all__ = [
+    "GIVEN",
     "METHODS",
     "Inverse",
     "Projection",
@@ -14,6 +15,7 @@ __all__ = [
     "fit_inverse",
     "from_stored",
     "neighbours_used",
+    "options_of",
     "project",
     "quality",
 ]

@@ -30,6 +30,7 @@ _PLACE: dict[str, Callable[[Array, State, Parameters], Array]] = {
     "tsne": tsne.place,
 }
 METHODS = tuple(_FIT)
+GIVEN = ("neighbours", "start", "progress")  # options that are no plain values: a space gives them, no file can
 _NOT_OPTIONS = {"latents", "dim", "seed"}
 _PER_LATENT = ("latents", "coordinates")  # arrays of a state that have a row per latent
 
@@ -114,18 +115,27 @@ def project(method: str, latents: Num[Array, "n d"], *, dim: int = 2, seed: int 
     return Projection(method, coordinates, state, {"d": checked.shape[1], "dim": dim, "seed": seed, **parameters})
 
 
-def check_options(method: str, options: Iterable[str], beside: Iterable[str] = ()) -> None:
-    """See that a method is known and has options of these names; `beside` are further names to suggest.
+def check_options(method: str, options: Iterable[str]) -> None:
+    """See that a method is known and has options of these names.
 
     Raises:
         ConfigInvalid: It is not, or has not.
     """
-    if method not in _FIT:
-        raise ConfigInvalid(f"unknown map method {method!r}; {suggest(method, METHODS)}")
-    known = set(inspect.signature(_FIT[method]).parameters) - _NOT_OPTIONS
+    known = options_of(method)
     for option in options:
         if option not in known:
-            raise ConfigInvalid(f"map method {method!r} has no option {option!r}; {suggest(option, known | {*beside})}")
+            raise ConfigInvalid(f"map method {method!r} has no option {option!r}; {suggest(option, known)}")
+
+
+def options_of(method: str) -> set[str]:
+    """Names of a method's options.
+
+    Raises:
+        ConfigInvalid: Unknown method.
+    """
+    if method not in _FIT:
+        raise ConfigInvalid(f"unknown map method {method!r}; {suggest(method, METHODS)}")
+    return set(inspect.signature(_FIT[method]).parameters) - _NOT_OPTIONS
 
 
 def neighbours_used(method: str, *, k: int = 15, perplexity: float = 30.0, **_: Any) -> int:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 AXES = ("x", "y", "z")
 MEASURED_NEIGHBOURS, MEASURED_ITEMS = 10, 1_000  # of the quality stored with a map: all items answer, so many ask
 LABEL = "label"  # the column whose labels should stay together, where a space has it and no other is named
-_OURS = ("neighbours", "start", "progress")  # options of `project` that the space gives itself
 
 
 def fit_map(
@@ -49,10 +48,10 @@ def fit_map(
         NotSupported: A method that cannot do so many items in so many dimensions.
         ChecksumMismatch: The earlier map that this one would begin from is damaged.
     """
-    from latentstore.maps import check_options, fit_inverse, neighbours_used, project, quality
+    from latentstore.maps import GIVEN, check_options, fit_inverse, neighbours_used, project, quality
 
     for option in options:
-        if option in _OURS:
+        if option in GIVEN:
             raise ConfigInvalid(f"option {option!r} of a map comes from the space itself; leave it out")
     check_options(method, options)
     snapshot = space.snapshot
