@@ -92,14 +92,14 @@ def cube_chart(
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
 
-        figure = Figure(figsize=(9.2, 8.2), dpi=_DPI, facecolor=theme.paper, layout="constrained")
+        figure = Figure(figsize=(9.2, 7.6), dpi=_DPI, facecolor=theme.paper, layout="constrained")
         colours = dict(zip(shown, PALETTE, strict=False))
         rgba = to_rgba_array([colours.get(value, theme.rule) for value in values])
         numbers = np.searchsorted(values, labels.astype(str))[order]
         for place, turn in enumerate((-60, 30, 120, 210), 1):
             axes = figure.add_subplot(2, 2, place, projection="3d", facecolor=theme.paper)
-            axes.scatter(*coordinates[order].T, c=rgba[numbers], s=2.5, alpha=0.5, linewidths=0, rasterized=True)
-            axes.set_box_aspect(np.ptp(coordinates, axis=0).clip(min=1e-9), zoom=1.25)
+            axes.scatter(*coordinates[order].T, c=rgba[numbers], s=3.5, alpha=0.7, linewidths=0, rasterized=True)
+            axes.set_box_aspect(np.ptp(coordinates, axis=0).clip(min=1e-9), zoom=1.7)
             axes.view_init(elev=22, azim=turn)
             axes.set_axis_off()
         handles = [Line2D([], [], ls="", marker="o", color=colour, label=value) for value, colour in colours.items()]

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32
 
 
+_ROUNDS = 20  # of reweighting
+_ALIKE = 0.5  # correlation of two maps from which their scales are compared
+
+
 def principal(latents: Float32[Array, "n d"], dim: int) -> Float32[Array, "n dim"]:
     """Principal components as a first layout; zeros in the dimensions that narrow latents lack.
 
@@ -38,13 +42,27 @@ def check_start(start: Float[Array, "n dim"], n: int, dim: int) -> Float32[Array
 
 
 def aligned(coordinates: Float32[Array, "n dim"], start: Float32[Array, "n dim"]) -> Float32[Array, "n dim"]:
-    """Shift, turn and mirror a map onto an earlier one; distances on it stay as they are.
+    """Shift, turn, mirror and scale a map as a whole onto an earlier one.
 
-    The turn is the orthogonal matrix R that minimises ‖(Y − Ȳ) R − (S − S̄)‖.
-    Source: Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31, 1966.
+    The similarity minimises Σ wᵢ ‖s (yᵢ − ȳ) R + t − startᵢ‖²; weights fall with a point's own residual and are found by
+    iteration, so that the points which stayed decide and those with a cause to move do not pull them along. Scale is
+    part of it as both t-SNE and UMAP go on growing while they are optimised, which says nothing. Maps that hardly
+    resemble each other keep their scale.
+
+    Sources: Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31, 1966;
+    Holland and Welsch, "Robust regression using iteratively reweighted least-squares", 1977 (Cauchy's weights).
     """
-    from scipy.linalg import orthogonal_procrustes
-
-    here, there = coordinates.mean(axis=0), start.mean(axis=0)
-    turn, _ = orthogonal_procrustes(coordinates - here, start - there)
-    return np.ascontiguousarray((coordinates - here) @ turn + there, np.float32)
+    given, wanted = coordinates.astype(np.float64), start.astype(np.float64)
+    weights, moved = np.ones(len(given)), given
+    for _ in range(_ROUNDS):
+        share = weights / weights.sum()
+        there = share @ wanted
+        apart, target = given - share @ given, wanted - there
+        left, values, right = np.linalg.svd((share[:, None] * apart).T @ target)
+        own, theirs = share @ (apart**2).sum(axis=1), share @ (target**2).sum(axis=1)
+        alike = values.sum() / max(np.sqrt(own * theirs), 1e-300)  # the correlation of the two
+        scale = values.sum() / own if alike > _ALIKE else 1.0
+        moved = scale * apart @ (left @ right) + there
+        residual = np.linalg.norm(moved - wanted, axis=1)
+        weights = 1 / (1 + (residual / max(float(np.median(residual)), 1e-300)) ** 2)
+    return np.ascontiguousarray(moved, np.float32)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int64
 
 _CELLS = 16_000_000  # distances held at once
-_BLOCK = 64  # points per block of `_at_most`
+_BLOCK = 64  # points per block of `smallest`
 
 
 def squared_distances(
-    queries: Float[Array, "m d"], points: Float[Array, "n d"]
+    queries: Float[Array, "m d"], points: Float[Array, "n d"], *, cells: int = _CELLS
 ) -> Iterator[tuple[slice, Float[Array, "_ n"]]]:
-    """Squared Euclidean distances of each query to all points, chunk by chunk of queries, in the arrays' precision.
+    """Squared Euclidean distances of each query to all points, in chunks of about `cells`, in the arrays' precision.
 
     ‖q − p‖² = ‖q‖² − 2 q·p + ‖p‖² as one matrix product of [q, ‖q‖², 1] and [−2p, 1, ‖p‖²], after moving the origin to
     the points' mean, which keeps the cancellation small.
@@ -29,7 +29,7 @@ def squared_distances(
     centred = points - mean
     squares = np.einsum("nd,nd->n", centred, centred)[None]
     right = np.vstack([-2 * centred.T, np.ones_like(squares), squares])
-    step = max(1, _CELLS // len(points))
+    step = max(1, cells // len(points))
     for start in range(0, len(queries), step):
         part = slice(start, min(start + step, len(queries)))
         chunk = queries[part] - mean
@@ -49,7 +49,7 @@ def nearest(
     indices = np.empty((len(queries), k), np.int64)
     distances = np.empty((len(queries), k), np.float32)
     for part, squared in squared_distances(queries, points):
-        indices[part] = _smallest(squared, k)
+        indices[part] = smallest(squared, k)
         differences = points[indices[part]] - queries[part, None]
         distances[part] = np.sqrt(np.einsum("mkd,mkd->mk", differences, differences))
     order = np.argsort(distances, axis=1, kind="stable")
@@ -86,7 +86,7 @@ def check_neighbours(
     )
 
 
-def _smallest(values: Float[Array, "m n"], k: int) -> Int64[Array, "m k"]:
+def smallest(values: Float[Array, "m n"], k: int) -> Int64[Array, "m k"]:
     """Columns of the k smallest values of each row, in no order. Four times faster than argpartition on long rows."""
     m, n = values.shape
     blocks = n // _BLOCK

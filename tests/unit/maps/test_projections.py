@@ -12,6 +12,7 @@ import pytest
 from latentstore.datasets import open_dataset
 from latentstore.errors import ConfigInvalid, NotFinite, NotSupported, ShapeMismatch
 from latentstore.maps import METHODS, Projection, project, quality
+from latentstore.maps.layout import aligned
 from latentstore.maps.nearest import nearest
 from latentstore.maps.placing import probabilities
 from latentstore.types import Array
@@ -156,6 +157,28 @@ def test_a_start_keeps_the_map_recognisable(method: str) -> None:
 
     assert 3 * jump(grown.coordinates) < jump(afresh.coordinates)
     assert jump(grown.coordinates) < 0.15 * np.ptp(first.coordinates)
+
+
+def test_alignment_undoes_what_says_nothing_and_leaves_what_moved() -> None:
+    rng = np.random.default_rng(0)
+    earlier = rng.normal(size=(500, 2)).astype(np.float32) * [5, 2]
+    changed = earlier.copy()
+    changed[:100] += [30, -20]  # a fifth of the points has a cause to move
+    turn = np.array([[0.6, -0.8], [-0.8, -0.6]])  # with a mirror
+    later = (1.7 * changed @ turn + [100, 50]).astype(np.float32)
+    found = aligned(later, earlier.astype(np.float32))
+    np.testing.assert_allclose(found[100:], changed[100:], atol=0.02)
+    np.testing.assert_allclose(found[:100], changed[:100], atol=0.1)
+    # The control: least squares of all points alike is pulled along by those that moved.
+    here, there = later - later.mean(axis=0), earlier - earlier.mean(axis=0)
+    left, values, right = np.linalg.svd(here.T @ there)
+    plain = values.sum() / (here**2).sum() * here @ left @ right + earlier.mean(axis=0)
+    assert np.median(np.linalg.norm(plain[100:] - changed[100:], axis=1)) > 1
+    # Nothing to be laid on: the map keeps its size.
+    assert np.ptp(aligned(later, np.zeros_like(later)), axis=0).max() > 30
+    noise = rng.normal(size=later.shape).astype(np.float32)
+    kept = aligned(later, noise)
+    assert np.linalg.norm(kept[0] - kept[1]) == pytest.approx(np.linalg.norm(later[0] - later[1]), rel=1e-4)
 
 
 def test_principal_axes_keep_their_direction() -> None:
