@@ -116,27 +116,37 @@ def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
     from latentstore.evaluate import image_metrics, map_metrics
 
     section, found = work.config.evaluate, dict[str, float]()
-    draws = _draws(work, space)
     for name in work.config.maps:
         measured = map_metrics(space, name, column=section.label, asking=section.map_items, seed=section.seed)
-        if draws:
-            ids, read = draws
-            measured |= image_metrics(space, name, ids, read, umap_inverse=section.umap_inverse)
+        drawn = _drawn(work, space, name)
+        if len(drawn):
+            ids = drawn.dataset.ids[drawn.positions].tolist()
+            measured |= image_metrics(space, name, ids, _reader(drawn), umap_inverse=section.umap_inverse)
         found |= {f"{name}_{what}": value for what, value in measured.items()}
     return found
 
 
-def _draws(work: Workspace, space: EmbeddingSpace) -> tuple[list[str], Callable[[Sequence[str]], Array]] | None:
-    """Test items to draw from their place on a map, and how they are read; None where nothing can be drawn."""
+def _drawn(work: Workspace, space: EmbeddingSpace, name: str) -> Part:
+    """Test items on a map that are drawn back from their place on it; none where the space cannot draw."""
     count, test = work.config.evaluate.map_images, work.testing
-    if not count or len(space) < FEWEST or space.encoder is None:
-        return None
+    if not count or len(space) < FEWEST or not _decodes(space):
+        return Part(test.dataset, test.positions[:0])
+    order = np.random.default_rng(work.config.evaluate.seed).permutation(test.positions)
+    known = set(space.map(name)["id"].to_pylist())  # a map may be older than some items
+    on_map = [position for position in order if test.dataset.ids[position] in known]
+    return Part(test.dataset, np.array(on_map[: min(count, len(known) // 2)], np.int64))
+
+
+def _reader(part: Part) -> Callable[[Sequence[str]], Array]:
+    return lambda ids: part.read(np.arange(len(ids)))
+
+
+def _decodes(space: EmbeddingSpace) -> bool:
     try:
         space.decode(np.zeros((1, space.dim), np.float32))
     except NotSupported:
-        return None
-    chosen = np.random.default_rng(work.config.evaluate.seed).permutation(len(test))[: min(count, len(space) // 2)]
-    return test.dataset.ids[test.positions[chosen]].tolist(), lambda _: test.read(chosen)
+        return False
+    return True
 
 
 def _latents(space: EmbeddingSpace, part: Part) -> Float32[Array, "m d"]:

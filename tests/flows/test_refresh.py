@@ -214,6 +214,12 @@ def test_maps_of_every_method_and_dimension_are_fitted_measured_and_drawn(docume
     maps["tsne"]["perplexity"] = 15.0
     with Workspace(parse_config(document)) as work:
         assert fit_maps(work).did.endswith(": tsne"), "only what changed"
+        # Items that the maps have not seen are not asked for.
+        work.made_space.delete([f"test/{i}" for i in range(50)])
+        fit_maps(work)
+        embed_items(work)
+        assert len(work.made_space.map("tsne")) == 650 < len(work.made_space)
+        assert 0 < measure(work).evaluation.metrics["tsne_image_mse"] < 0.1
 
 
 def test_mistakes_are_blamed_on_the_file_and_not_retried(document: dict[str, Any], tmp_path: Path) -> None:
