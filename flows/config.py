@@ -29,6 +29,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    NonNegativeInt,
     PositiveInt,
     PrivateAttr,
     StringConstraints,
@@ -38,7 +39,8 @@ from pydantic import (
 )
 
 from flows.problems import describe
-from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder
+from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder, suggest
+from latentstore.maps import GIVEN, METHODS, options_of
 from latentstore.types import Metric
 
 
@@ -150,24 +152,32 @@ class ConceptsSection(Section):
     attributes: dict[Identifier, AttributeSection] = {}
 
 
-class MapSection(Section):
-    """A projection to two dimensions. `method` is the map's own name unless it says otherwise."""
+class MapSection(OpenSection):
+    """A projection to two or three dimensions. `method` is the map's own name unless it says otherwise.
 
-    method: Literal["pca", "umap"] | None = None
+    Further keys are options of that method: `latentstore.maps.project(method, latents, **options)`.
+    """
+
+    method: Literal["pca", "umap", "tsne"] | None = None
+    dim: Literal[2, 3] = 2
     seed: Seed = 0
 
 
 class EvaluateSection(Section):
     """`label` is the column whose values neighbours should share, for the measures that need one.
 
-    The slower measures look at some items only: `queries` for index recall, `pairs` for interpolation, `map_items` for
-    map quality.
+    The slower measures look at some items only: `queries` for index recall and intrinsic dimension, `pairs` for
+    interpolation, `map_items` for the quality of maps that rows were added to since, `map_images` test items that are
+    drawn from their place on a map, and `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps,
+    so none unless asked for).
     """
 
     label: str = "label"
     queries: PositiveInt = 1_000
     pairs: PositiveInt = 100
-    map_items: PositiveInt = 5_000
+    map_items: PositiveInt = 1_000
+    map_images: NonNegativeInt = 200
+    umap_inverse: NonNegativeInt = 0
     seed: Seed = 0
 
 
@@ -224,8 +234,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _maps_have_methods(self) -> Config:
         for name, section in self.maps.items():
-            if section.method is None and name not in ("pca", "umap"):
-                raise ValueError(f"map {name!r} needs a method: pca or umap")
+            if section.method is None and name not in METHODS:
+                raise ValueError(f"map {name!r} needs a method: {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+            known = options_of(section.method or name) - {*GIVEN}
+            for option in section.options:
+                if option not in known:
+                    hint = suggest(option, known | {*MapSection.model_fields})
+                    raise ValueError(f"unknown key 'maps.{name}.{option}'; {hint}")
         return self
 
 

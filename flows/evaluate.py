@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.outcome import Outcome
 from flows.records import Evaluation, read_evaluation, write_evaluation
 from flows.running import run_name, step
 from flows.workspace import Part, Workspace, opened
+from latentstore.errors import NotSupported
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
@@ -51,6 +53,7 @@ def measure(work: Workspace) -> Evaluated:
     metrics |= _index_metrics(work, space)
     work.report("evaluate", 0.7)
     metrics |= _path_metrics(work, space)
+    metrics |= _dimension_metrics(work, space)
     work.report("evaluate", 0.8)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
@@ -125,26 +128,47 @@ def _values(space: EmbeddingSpace, column: str) -> set[object]:
     return set(space.snapshot.columns(space.snapshot.live_rows(), [column])[column].to_pylist())
 
 
-def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
-    from latentstore.maps import quality
+def _dimension_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.evaluate import dimension_metrics
 
-    rows = space.snapshot.live_rows()
-    rng = np.random.default_rng(work.config.evaluate.seed)
-    chosen = np.sort(rng.choice(len(rows), min(len(rows), work.config.evaluate.map_items), replace=False))
-    column = work.config.evaluate.label
-    found: dict[str, float] = {}
+    return dimension_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
+
+
+def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    from latentstore.evaluate import image_metrics, map_metrics
+
+    section, found = work.config.evaluate, dict[str, float]()
     for name in work.config.maps:
-        table = space.map(name)
-        table = table.take(chosen)
-        ids = table["id"].to_pylist()
-        at = space.snapshot.find(ids)
-        labels = None
-        if column in space.columns:
-            labels = np.array(space.snapshot.columns(at, [column])[column].to_pylist(), dtype=str)
-        coordinates = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
-        measured = quality(space.snapshot.vectors(at), coordinates, labels)
-        found |= {f"{name}_{what}": float(value) for what, value in measured.items()}
+        measured = map_metrics(space, name, column=section.label, asking=section.map_items, seed=section.seed)
+        drawn = _drawn(work, space, name)
+        if len(drawn):
+            ids = drawn.dataset.ids[drawn.positions].tolist()
+            measured |= image_metrics(space, name, ids, _reader(drawn), umap_inverse=section.umap_inverse)
+        found |= {f"{name}_{what}": value for what, value in measured.items()}
     return found
+
+
+def _drawn(work: Workspace, space: EmbeddingSpace, name: str) -> Part:
+    """Test items on a map that are drawn back from their place on it; none where the space cannot draw."""
+    count, test = work.config.evaluate.map_images, work.testing
+    if not count or len(space) < FEWEST or not _decodes(space):
+        return Part(test.dataset, test.positions[:0])
+    order = np.random.default_rng(work.config.evaluate.seed).permutation(test.positions)
+    known = set(space.map(name)["id"].to_pylist())  # a map may be older than some items
+    on_map = [position for position in order if test.dataset.ids[position] in known]
+    return Part(test.dataset, np.array(on_map[: min(count, len(known) // 2)], np.int64))
+
+
+def _reader(part: Part) -> Callable[[Sequence[str]], Array]:
+    return lambda ids: part.read(np.arange(len(ids)))
+
+
+def _decodes(space: EmbeddingSpace) -> bool:
+    try:
+        space.decode(np.zeros((1, space.dim), np.float32))
+    except NotSupported:
+        return False
+    return True
 
 
 def _latents(space: EmbeddingSpace, part: Part) -> Float32[Array, "m d"]:

@@ -1,4 +1,4 @@
-"""`maps`: projections of a space to two dimensions, those that are not fresh."""
+"""`maps`: projections of a space to two or three dimensions, those that are not fresh."""
 
 from __future__ import annotations
 
@@ -18,11 +18,20 @@ def fit_maps(work: Workspace) -> Outcome:
     space, fitted = work.made_space, list[str]()
     with work.config.blame("maps"):
         for name, section in work.config.maps.items():
-            manifest, method = space.snapshot.manifest, section.method or name
-            if not is_fresh(manifest, manifest.maps, name, method=method, seed=section.seed, dim=2):
-                space.fit_map(method, seed=section.seed, name=name)
-                fitted.append(name)
-                work.report("maps", min(len(fitted) / len(work.config.maps), 0.999))
+            manifest, method, options = space.snapshot.manifest, section.method or name, section.options
+            wanted = {"method": method, "dim": section.dim, "seed": section.seed, "options": options or None}
+            if is_fresh(manifest, manifest.maps, name, **wanted):
+                continue
+
+            def told(fraction: float, done: int = len(fitted)) -> None:
+                work.report("maps", min((done + fraction) / len(work.config.maps), 0.999))
+
+            column = work.config.evaluate.label if work.config.evaluate.label in space.columns else None
+            space.fit_map(
+                method, dim=section.dim, seed=section.seed, name=name, column=column, progress=told, **options
+            )
+            fitted.append(name)
+            told(0.0, len(fitted))
     if work.config.maps:
         work.report("maps", 1.0)
     if not fitted:

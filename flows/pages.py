@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from latentstore.evaluate.map_figures import atlas, cube
 from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
 
@@ -24,11 +25,18 @@ METRICS: tuple[tuple[str, str, str, int], ...] = (
     ("linear_probe", "a linear classifier finds the label", ".1%", 1),
     ("negative_elbo", "−ELBO, nats per item", ".1f", -1),
     ("active_dims", "active dimensions", ".0f", 0),
+    ("dimension_two_nn", "intrinsic dimension of the latents, two neighbours", ".1f", 0),
+    ("dimension_mle", "intrinsic dimension of the latents, likelihood", ".1f", 0),
 )
 MAP_MEASURES = {
-    "trustworthiness": "trustworthiness",
-    "neighbour_preservation": "preservation",
-    "map_knn_accuracy": "accuracy",
+    "trustworthiness": ("trustworthiness", ".3f"),
+    "continuity": ("continuity", ".3f"),
+    "neighbour_preservation": ("preservation", ".3f"),
+    "triplet_accuracy": ("triplets", ".3f"),
+    "map_knn_accuracy": ("accuracy", ".3f"),
+    "image_mse": ("image MSE", ".4f"),
+    "image_mse_beside_umap_inverse": ("image MSE, same items", ".4f"),
+    "image_mse_umap_inverse": ("by umap-learn", ".4f"),
 }
 PATH_MEASURES = {
     "realistic": ("realistic frames", ".1%"),
@@ -182,17 +190,26 @@ def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
 
 
 def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Table]:
+    told = [(m, words) for m, words in MAP_MEASURES.items() if any(f"{name}_{m}" in metrics for name in maps)]
     rows = [
-        (name, *(f"{metrics[key]:.3f}" if (key := f"{name}_{m}") in metrics else "" for m in MAP_MEASURES))
+        (name, *(format(metrics[f"{name}_{m}"], form) if f"{name}_{m}" in metrics else "" for m, (_, form) in told))
         for name in maps
     ]
     if rows:
+        floors = [metrics[key] for name in maps if (key := f"{name}_image_floor_mse") in metrics]
         yield Table(
             "Maps",
-            ("map", *MAP_MEASURES.values()),
+            ("map", *(words for _, (words, _) in told)),
             rows,
-            "Trustworthiness: are neighbours on the map neighbours in the space; preservation: the other way round; "
-            "accuracy: how often ten neighbours on the map vote the right label.",
+            "Trustworthiness: are neighbours on the map near in the space; continuity: the other way round; "
+            "preservation: how many of the ten nearest are the same; triplets: of three items at random, how often the "
+            "nearer pair is the same; accuracy: how often ten neighbours on the map vote the right label. "
+            + (
+                "Image MSE: test items placed on the map without knowing them, taken back to a latent and decoded, "
+                f"against the items themselves; {floors[0]:.4f} is what decoding their own latents leaves."
+                if floors
+                else ""
+            ),
         )
 
 
@@ -214,9 +231,16 @@ def _figures(
         if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
             yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
         yield portrait.samples()
-    for name in config.maps:
+    for name, section in config.maps.items():
         measured = metrics.get(f"{name}_trustworthiness")
-        yield portrait.map(name, "" if measured is None else f"Trustworthiness {measured:.3f}. ")
+        words = "" if measured is None else f"Trustworthiness {measured:.3f}. "
+        if section.dim == 3:
+            yield cube(portrait, name, words)
+            continue
+        yield portrait.map(name, words)
+        error = metrics.get(f"{name}_image_mse")
+        if error is not None and not flat:
+            yield atlas(portrait, name, f"Test items placed and drawn like this come back with MSE {error:.4f}. ")
     if training["history"]:
         yield portrait.training(training["history"])
 

@@ -58,9 +58,16 @@ def test_the_tour_in_the_shell(folder):
     (lines,) = blocks("sh", "A first tour")
     for line in lines.splitlines():
         assert shell(line, folder).stdout.strip(), line
-    for name in ("edited.png", "path.png", "sneakers.png"):
+    for name in ("edited.png", "path.png", "sneakers.png", "places.png"):
         with Image.open(folder / name) as picture:
             assert min(picture.size) >= 28
+
+
+def test_maps(folder):
+    (code,) = blocks("python", "Maps")
+    lines = shell(f"python - <<'END'\n{code}END", folder).stdout.splitlines()
+    assert "'trustworthiness': 0.9" in lines[0]
+    assert lines[-1] == "(2, 28, 28, 1)"
 
 
 def test_ready_vectors(tmp_path):

@@ -23,7 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import typer
 
-    from latentstore.cli import pipeline, queries, rows, transfer, upkeep, walks  # noqa: F401 (each registers its commands)
+    from latentstore.cli import (  # noqa: F401 (each registers its commands)
+        maps,
+        pipeline,
+        queries,
+        rows,
+        transfer,
+        upkeep,
+        walks,
+    )
     from latentstore.cli.app import app
 
     # Typer carries a copy of click from 0.27 on, and imports click before: ask the exception where it comes from.

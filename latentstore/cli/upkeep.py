@@ -44,7 +44,14 @@ def _tags(tags: dict[str, int]) -> str:
 
 def _details(output: Output, one: Status, *, with_artefacts: bool) -> None:
     if with_artefacts and one.artefacts and output.for_people:
-        Output().write([{**asdict(artefact), "stale": artefact.stale} for artefact in one.artefacts])
+        listed = [{**asdict(artefact), "stale": artefact.stale} for artefact in one.artefacts]
+        Output().write([{name: value for name, value in row.items() if name != "quality"} for row in listed])
+        measured = [artefact for artefact in one.artefacts if artefact.quality]
+        if measured:
+            names = list(dict.fromkeys(name for artefact in measured for name in artefact.quality))
+            Output().write(
+                [{"map": a.name} | {name.replace("_", " "): a.quality.get(name) for name in names} for a in measured]
+            )
     for line in one.advice:
         output.say(f"{one.space}: {line}")
 

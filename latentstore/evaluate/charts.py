@@ -70,6 +70,49 @@ def map_chart(
     return picture
 
 
+def cube_chart(
+    coordinates: Float[Array, "n 3"], labels: Shaped[Array, " n"], *, seed: int = 0, most: int = 10_000
+) -> Picture:
+    """Items on a map of three dimensions from four sides, coloured by label.
+
+    Args:
+        coordinates: Shape (n, 3).
+        labels: n labels; with more than ten different ones the rarer ones share grey.
+        seed: Of the order of painting, and of which dots are painted where there are more than `most`.
+        most: Dots per view.
+    """
+    if len(labels) != len(coordinates):
+        raise ShapeMismatch(f"{len(labels)} labels for {len(coordinates)} points; pass one each")
+    values, counts = np.unique(labels.astype(str), return_counts=True)
+    shown = sorted(values[np.argsort(-counts, kind="stable")[: len(PALETTE)]])
+    order = np.random.default_rng(seed).permutation(len(labels))[:most]
+
+    def picture(theme: Theme) -> Image:
+        from matplotlib.colors import to_rgba_array
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+
+        figure = Figure(figsize=(9.2, 7.6), dpi=_DPI, facecolor=theme.paper, layout="constrained")
+        colours = dict(zip(shown, PALETTE, strict=False))
+        rgba = to_rgba_array([colours.get(value, theme.rule) for value in values])
+        numbers = np.searchsorted(values, labels.astype(str))[order]
+        for place, turn in enumerate((-60, 30, 120, 210), 1):
+            axes = figure.add_subplot(2, 2, place, projection="3d", facecolor=theme.paper)
+            axes.scatter(*coordinates[order].T, c=rgba[numbers], s=3.5, alpha=0.7, linewidths=0, rasterized=True)
+            axes.set_box_aspect(np.ptp(coordinates, axis=0).clip(min=1e-9), zoom=1.7)
+            axes.view_init(elev=22, azim=turn)
+            axes.set_axis_off()
+        handles = [Line2D([], [], ls="", marker="o", color=colour, label=value) for value, colour in colours.items()]
+        if len(values) > len(shown):
+            handles.append(Line2D([], [], ls="", marker="o", color=theme.rule, label=_OTHERS))
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+        for text in legend.get_texts():
+            text.set_color(theme.ink)
+        return _painted(figure)
+
+    return picture
+
+
 def _name_places(figure: Figure, axes: Axes, places: Mapping[str, Float[Array, " 2"]], theme: Theme) -> None:
     """Write names at their places, moved up or down where they would lie on each other."""
     from matplotlib.patheffects import withStroke

@@ -21,7 +21,7 @@ from latentstore.evaluate.theme import DARK, LIGHT, THEMES, Theme
 if TYPE_CHECKING:
     from latentstore.evaluate.pictures import Picture
 
-LIBRARIES = ("torch", "faiss-cpu", "duckdb", "pyarrow", "numpy", "scikit-learn", "umap-learn", "prefect")
+LIBRARIES = ("torch", "faiss-cpu", "duckdb", "pyarrow", "numpy", "scikit-learn", "umap-learn", "openTSNE", "prefect")
 _LARGE = 400_000  # bytes
 _LEAST_SCALE = 0.62  # a picture is not shrunk below this on a narrow screen, but scrolled: its text must stay readable
 

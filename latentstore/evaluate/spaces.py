@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentstore.errors import InputError
+from latentstore.geometry import levina_bickel, two_nn
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -56,6 +58,37 @@ def index_metrics(space: EmbeddingSpace, *, queries: int = 1000, k: int = 10, se
         "index_batch_per_s": len(rows) / batch,
         "exact_batch_per_s": len(rows) / exact_batch,
     }
+
+
+def dimension_metrics(space: EmbeddingSpace, *, queries: int = 1000, k: int = 20, seed: int = 0) -> dict[str, float]:
+    """In how many directions the latents vary, of the d they could: exact neighbours of some, among all.
+
+    Args:
+        space: Which; under cosine, distances are chords of the unit sphere. Inner products are no distances.
+        queries: How many stored latents look at their neighbours; all when there are fewer.
+        k: Neighbours of the likelihood; made smaller in a space of fewer items.
+        seed: Chooses the latents.
+
+    Returns:
+        `dimension_two_nn` and `dimension_mle`, each with its standard error as `…_error`: see
+        `latentstore.geometry.two_nn` and `levina_bickel`. Empty under "ip", and where most latents have a twin.
+    """
+    live = space.snapshot.live_rows()
+    k = min(k, len(live) - 1)
+    if space.metric == "ip" or k < 3:
+        return {}
+    rows = np.sort(np.random.default_rng(seed).choice(live, min(queries, len(live)), replace=False))
+    hits = space.search(space.snapshot.vectors(rows), k + 1, recall=1.0)
+    kept = hits.rows != rows[:, None]
+    kept[kept.all(axis=1), -1] = False
+    distances = hits.distances[kept].reshape(len(rows), k).astype(np.float64)
+    if space.metric == "cosine":
+        distances = np.sqrt(2 * np.maximum(distances, 0))
+    found: dict[str, float] = {}
+    with suppress(InputError):  # too few latents that have no twin
+        for name, estimate in (("two_nn", two_nn(distances)), ("mle", levina_bickel(distances))):
+            found |= {f"dimension_{name}": estimate.value, f"dimension_{name}_error": estimate.error}
+    return found
 
 
 def recall(found: Int64[Array, "m k"], truth: Int64[Array, "m k"]) -> float:

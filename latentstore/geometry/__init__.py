@@ -5,6 +5,7 @@ Functions take arrays that were checked at the door (`latentstore.types.check_ve
 
 from latentstore.geometry.attributes import AttributeVector, logistic, mean_difference
 from latentstore.geometry.centroids import Centroids, centroids
+from latentstore.geometry.dimension import IntrinsicDimension, levina_bickel, two_nn
 from latentstore.geometry.metrics import normalise, pairwise_distances, pairwise_similarities
 from latentstore.geometry.neighbour_graph import NeighbourGraph
 from latentstore.geometry.paths import gaussian, lerp, mix_gaussian, slerp
@@ -16,6 +17,7 @@ from latentstore.geometry.scores import auc
 __all__ = [
     "AttributeVector",
     "Centroids",
+    "IntrinsicDimension",
     "Mixture",
     "NeighbourGraph",
     "RealismScale",
@@ -26,6 +28,7 @@ __all__ = [
     "gaussian",
     "kth_distances",
     "lerp",
+    "levina_bickel",
     "logistic",
     "mean_difference",
     "mix_gaussian",
@@ -36,4 +39,5 @@ __all__ = [
     "resample",
     "slerp",
     "smooth",
+    "two_nn",
 ]

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentstore.errors import ShapeMismatch
 from latentstore.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int64
 
 _CELLS = 16_000_000  # distances held at once
-_BLOCK = 64  # points per block of `_at_most`
+_BLOCK = 64  # points per block of `smallest`
 
 
 def squared_distances(
-    queries: Float[Array, "m d"], points: Float[Array, "n d"]
+    queries: Float[Array, "m d"], points: Float[Array, "n d"], *, cells: int = _CELLS
 ) -> Iterator[tuple[slice, Float[Array, "_ n"]]]:
-    """Squared Euclidean distances of each query to all points, chunk by chunk of queries, in the arrays' precision.
+    """Squared Euclidean distances of each query to all points, in chunks of about `cells`, in the arrays' precision.
 
     ‖q − p‖² = ‖q‖² − 2 q·p + ‖p‖² as one matrix product of [q, ‖q‖², 1] and [−2p, 1, ‖p‖²], after moving the origin to
     the points' mean, which keeps the cancellation small.
@@ -28,7 +29,7 @@ def squared_distances(
     centred = points - mean
     squares = np.einsum("nd,nd->n", centred, centred)[None]
     right = np.vstack([-2 * centred.T, np.ones_like(squares), squares])
-    step = max(1, _CELLS // len(points))
+    step = max(1, cells // len(points))
     for start in range(0, len(queries), step):
         part = slice(start, min(start + step, len(queries)))
         chunk = queries[part] - mean
@@ -48,14 +49,44 @@ def nearest(
     indices = np.empty((len(queries), k), np.int64)
     distances = np.empty((len(queries), k), np.float32)
     for part, squared in squared_distances(queries, points):
-        indices[part] = _smallest(squared, k)
+        indices[part] = smallest(squared, k)
         differences = points[indices[part]] - queries[part, None]
         distances[part] = np.sqrt(np.einsum("mkd,mkd->mk", differences, differences))
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(indices, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
 
-def _smallest(values: Float[Array, "m n"], k: int) -> Int64[Array, "m k"]:
+def check_neighbours(
+    neighbours: tuple[Array, Array], n: int, k: int
+) -> tuple[Int64[Array, "n k"], Float32[Array, "n k"]]:
+    """Bring neighbours to k columns of which the first is the latent itself, at distance 0.
+
+    Raises:
+        ShapeMismatch: Shapes that do not fit n latents and k, or neighbours that are none.
+    """
+    indices, distances = np.asarray(neighbours[0]), np.asarray(neighbours[1], np.float32)
+    if indices.shape != distances.shape or indices.ndim != 2 or len(indices) != n or indices.dtype.kind not in "iu":
+        raise ShapeMismatch(
+            f"neighbours have shapes {indices.shape} and {distances.shape}; "
+            f"pass indices and distances, each ({n}, ≥ {k})"
+        )
+    if indices.size and (indices.min() < 0 or indices.max() >= n or not np.isfinite(distances).all()):
+        raise ShapeMismatch(f"neighbours point outside the {n} latents or are not finite; pass {k} real ones for each")
+    itself = np.arange(n)[:, None]
+    others = indices != itself
+    # The first k − 1 that are not the latent itself, in their order.
+    order = np.argsort(~others, axis=1, kind="stable")[:, : k - 1]
+    if order.shape[1] < k - 1 or not np.take_along_axis(others, order, axis=1).all():
+        raise ShapeMismatch(
+            f"neighbours have {indices.shape[1]} columns; a map with k={k} needs {k - 1} besides the latent itself"
+        )
+    return (
+        np.hstack([itself, np.take_along_axis(indices, order, axis=1)]),
+        np.hstack([np.zeros((n, 1), np.float32), np.take_along_axis(distances, order, axis=1)]),
+    )
+
+
+def smallest(values: Float[Array, "m n"], k: int) -> Int64[Array, "m k"]:
     """Columns of the k smallest values of each row, in no order. Four times faster than argpartition on long rows."""
     m, n = values.shape
     blocks = n // _BLOCK

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.errors import ConfigInvalid, ShapeMismatch
-from latentstore.maps.nearest import squared_distances
+from latentstore.maps.nearest import smallest, squared_distances
 from latentstore.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64, Int64, Num
 
 _TRIPLETS = 25  # per query
+_CELLS = 1_000_000  # distances looked at together: they are read a dozen times, so they should stay in the cache
 
 
 def quality(
@@ -69,11 +70,12 @@ def quality(
     intrusions = extrusions = 0.0
     kept = ordered = triplets = 0
     votes: list[list[Bool[Array, " _"]]] = [[], []]
-    chunks = (squared_distances(space[queries], space) for space in spaces)
+    drawn = rng.integers(0, n - 1, (2, len(queries), _TRIPLETS))
+    chunks = (squared_distances(space[queries], space, cells=_CELLS) for space in spaces)
     for (part, far), (_, far_on_map) in zip(*chunks, strict=True):
         asking = queries[part]
         own = np.arange(len(asking))
-        pairs = rng.integers(0, n - 1, (2, len(asking), _TRIPLETS))
+        pairs = drawn[:, part]
         pairs += pairs >= asking[:, None]  # never the query itself
         j, l = pairs  # noqa: E741 -- triplet (i, j, l) as in the docstring
         differ = (j != l) & (far[own[:, None], j] != far[own[:, None], l])
@@ -83,7 +85,7 @@ def quality(
         ordered, triplets = ordered + int((same & differ).sum()), triplets + int(differ.sum())
         for distances in (far, far_on_map):
             distances[own, asking] = np.inf
-        near, near_on_map = _nearest(far, k), _nearest(far_on_map, k)
+        near, near_on_map = smallest(far, k), smallest(far_on_map, k)
         kept += int((near[:, :, None] == near_on_map[:, None, :]).sum())
         intrusions += _excess_rank(far, near_on_map)
         extrusions += _excess_rank(far_on_map, near)
@@ -103,11 +105,6 @@ def quality(
             answered = np.concatenate(correct)
             measured[name] = float(answered.mean()) if len(answered) else 0.0
     return {name: float(value) for name, value in measured.items()}
-
-
-def _nearest(distances: Float64[Array, "m n"], k: int) -> Int64[Array, "m k"]:
-    nearest: Array = np.argpartition(distances, k - 1, axis=1)[:, :k]
-    return nearest
 
 
 def _excess_rank(distances: Float64[Array, "m n"], others: Int64[Array, "m k"]) -> float:

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.errors import ConfigInvalid, ShapeMismatch
-from latentstore.maps import pca
-from latentstore.maps.nearest import nearest
+from latentstore.errors import ConfigInvalid
+from latentstore.maps.layout import aligned, check_start, principal
+from latentstore.maps.nearest import check_neighbours, nearest
+from latentstore.maps.placing import pulled
 from latentstore.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int64
 
 _EXTENT = 10.0  # half the width of the initial layout, as umap-learn scales its own
+_PLACED_PERPLEXITY = 5.0  # of a new item's neighbours: better than memberships, which fall off too slowly (.21 for .24)
 _SMALL = 10_000  # latents up to which umap-learn's 500 epochs cost seconds
+_AGAIN = (100, 0.1)  # epochs and learning rate (of 1) from an earlier map
 _EPOCHS = (500, 100)  # beyond: on 70,000 × 32, 100 epochs reach the trustworthiness of 200 (.985) in 60 % of the time
 
 
@@ -47,7 +50,7 @@ def fit(
             with or without itself. None: found here by brute force, O(n²).
         k: Neighbours per latent, itself included.
         min_dist: How close neighbours may lie on the map, in its units.
-        epochs: Walks over the graph. None: 500 up to 10,000 latents, then 100.
+        epochs: Walks over the graph. None: 500 up to 10,000 latents, else 100; from a `start` 100.
         start: Begin here instead of at the principal components, so that a map that is fitted again stays recognisable.
 
     Returns:
@@ -59,11 +62,11 @@ def fit(
     """
     n = len(latents)
     _check(k=k, min_dist=min_dist, epochs=epochs)
-    if start is not None and (np.shape(start) != (n, dim) or not np.isfinite(start).all()):
-        raise ShapeMismatch(f"start has shape {np.shape(start)}; pass finite coordinates of shape ({n}, {dim})")
+    if start is not None:
+        start = check_start(start, n, dim)
     k = min(k, n - 1)
-    indices, distances = nearest(latents, latents, k) if neighbours is None else _check_neighbours(neighbours, n, k)
-    epochs = epochs or _EPOCHS[n > _SMALL]
+    indices, distances = nearest(latents, latents, k) if neighbours is None else check_neighbours(neighbours, n, k)
+    epochs = epochs or (_EPOCHS[n > _SMALL] if start is None else _AGAIN[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # that a variant which needs TensorFlow is not there
         from umap import UMAP
@@ -72,8 +75,8 @@ def fit(
         n_neighbors=k,
         n_components=dim,
         min_dist=min_dist,
-        n_epochs=epochs,
-        init=_initial(latents, dim, seed) if start is None else np.array(start, np.float32),
+        n_epochs=epochs if start is None else 0,  # 0: the graph alone
+        init=_initial(latents, dim, seed) if start is None else start,
         random_state=seed,
         n_jobs=1,
         precomputed_knn=(indices, distances, None),
@@ -84,7 +87,7 @@ def fit(
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]", category=UserWarning)
         coordinates = np.ascontiguousarray(model.fit_transform(latents), np.float32)
     if start is not None:
-        coordinates = _aligned(coordinates, np.asarray(start, np.float32))
+        coordinates = aligned(_moved_on(model, start, epochs=epochs, seed=seed), start)
     state = {"latents": latents, "coordinates": coordinates}
     return coordinates, state, {"k": k, "min_dist": min_dist, "epochs": epochs}
 
@@ -92,15 +95,39 @@ def fit(
 def place(
     latents: Float32[Array, "m d"], state: dict[str, Array], parameters: dict[str, Any]
 ) -> Float32[Array, "m dim"]:
-    """Mean of the k nearest fitted latents' coordinates, weighted by membership; a fitted latent keeps its place."""
-    if len(latents) == 0:
-        return np.empty((0, state["coordinates"].shape[1]), np.float32)
-    indices, distances = nearest(latents, state["latents"], min(parameters["k"], len(state["latents"])))
-    weights = _memberships(distances)
-    weights[distances[:, 0] == 0, 1:] = 0
-    weights /= weights.sum(axis=1, keepdims=True)
-    coordinates: Array = np.einsum("mk,mkd->md", weights, state["coordinates"][indices], dtype=np.float32)
-    return coordinates
+    """Where the fitted neighbours pull a new item; a fitted latent keeps its place. No compiler, no umap-learn."""
+    del parameters
+    return pulled(latents, state["latents"], state["coordinates"], perplexity=_PLACED_PERPLEXITY)
+
+
+def _moved_on(model: Any, start: Float32[Array, "n dim"], *, epochs: int, seed: int) -> Float32[Array, "n dim"]:
+    """The layout of a model's graph, optimised from an earlier map at its own scale and at a tenth of the rate.
+
+    `UMAP.fit` would stretch its start to a box of 10 × 10 and shake it at full rate. Measured with 500 items added to
+    10,000: the median item then moves by 6.3 % of the map, this way by 2.4 %, at a better trustworthiness.
+    """
+    from umap.layouts import optimize_layout_euclidean
+    from umap.umap_ import make_epochs_per_sample
+
+    graph = model.graph_.tocoo()
+    kept = graph.data >= graph.data.max() / epochs  # as umap-learn: what would not be walked once
+    weights = graph.data[kept]
+    layout = start.copy()
+    state = np.random.default_rng(seed).integers(-(2**31) + 1, 2**31 - 1, 3).astype(np.int64)
+    moved: Array = optimize_layout_euclidean(
+        layout,
+        layout,
+        graph.row[kept],
+        graph.col[kept],
+        epochs,
+        len(layout),
+        make_epochs_per_sample(weights, epochs),
+        model._a,
+        model._b,
+        state,
+        initial_alpha=_AGAIN[1],
+    )
+    return moved
 
 
 def _check(*, k: int, min_dist: float, epochs: int | None) -> None:
@@ -112,63 +139,9 @@ def _check(*, k: int, min_dist: float, epochs: int | None) -> None:
         raise ConfigInvalid(f"epochs={epochs!r} must be at least 1; leave it out for a choice by size")
 
 
-def _check_neighbours(
-    neighbours: tuple[Array, Array], n: int, k: int
-) -> tuple[Int64[Array, "n k"], Float32[Array, "n k"]]:
-    """Bring neighbours to k columns of which the first is the latent itself, at distance 0."""
-    indices, distances = np.asarray(neighbours[0]), np.asarray(neighbours[1], np.float32)
-    if indices.shape != distances.shape or indices.ndim != 2 or len(indices) != n or indices.dtype.kind not in "iu":
-        raise ShapeMismatch(
-            f"neighbours have shapes {indices.shape} and {distances.shape}; "
-            f"pass indices and distances, each ({n}, ≥ {k})"
-        )
-    if indices.size and (indices.min() < 0 or indices.max() >= n or not np.isfinite(distances).all()):
-        raise ShapeMismatch(f"neighbours point outside the {n} latents or are not finite; pass {k} real ones for each")
-    itself = np.arange(n)[:, None]
-    others = indices != itself
-    # The first k − 1 that are not the latent itself, in their order.
-    order = np.argsort(~others, axis=1, kind="stable")[:, : k - 1]
-    if order.shape[1] < k - 1 or not np.take_along_axis(others, order, axis=1).all():
-        raise ShapeMismatch(
-            f"neighbours have {indices.shape[1]} columns; a map with k={k} needs {k - 1} besides the latent itself"
-        )
-    return (
-        np.hstack([itself, np.take_along_axis(indices, order, axis=1)]),
-        np.hstack([np.zeros((n, 1), np.float32), np.take_along_axis(distances, order, axis=1)]),
-    )
-
-
-def _memberships(distances: Float32[Array, "n k"]) -> Float32[Array, "n k"]:
-    """Membership of each neighbour, exp(−max(0, d − ρ)/σ), σ such that they sum to log₂ k (§3.1; algorithm 3)."""
-    k = distances.shape[1]
-    positive = np.where(distances > 0, distances, np.inf).min(axis=1)
-    rho = np.where(np.isfinite(positive), positive, 0).astype(np.float32)
-    beyond = np.maximum(distances - rho[:, None], 0)
-    low, high = np.zeros(len(distances)), np.full(len(distances), np.inf)
-    sigma = np.ones(len(distances), np.float32)
-    for _ in range(48):  # bisection, to the precision of float32
-        too_wide = np.exp(-beyond[:, 1:] / sigma[:, None]).sum(axis=1) > np.log2(k)
-        high, low = np.where(too_wide, sigma, high), np.where(too_wide, low, sigma)
-        with np.errstate(invalid="ignore"):
-            sigma = np.clip(np.where(np.isfinite(high), (low + high) / 2, 2 * sigma), 1e-30, 1e30).astype(np.float32)
-    floor = 1e-3 * np.maximum(distances.mean(axis=1), 1e-30)  # keeps ties from making a needle
-    memberships: Array = np.exp(-beyond / np.maximum(sigma, floor)[:, None])
-    return memberships
-
-
 def _initial(latents: Float32[Array, "n d"], dim: int, seed: int) -> Float32[Array, "n dim"]:
     """Principal components scaled to the initial extent, with a little noise, which parts equal latents."""
-    layout = np.zeros((len(latents), dim), np.float32)
-    width = min(dim, latents.shape[1])
-    layout[:, :width] = pca.fit(latents, dim=width, seed=0)[0]
+    layout = principal(latents, dim)
     layout *= _EXTENT / max(float(np.abs(layout).max()), 1e-30)
-    return layout + np.random.default_rng(seed).normal(scale=1e-4, size=layout.shape).astype(np.float32)
-
-
-def _aligned(coordinates: Float32[Array, "n dim"], start: Float32[Array, "n dim"]) -> Float32[Array, "n dim"]:
-    """Shift and turn a map onto an earlier one: umap-learn stretches its start to a box of 10, and drifts."""
-    from scipy.linalg import orthogonal_procrustes
-
-    here, there = coordinates.mean(axis=0), start.mean(axis=0)
-    turn, _ = orthogonal_procrustes(coordinates - here, start - there)
-    return np.ascontiguousarray((coordinates - here) @ turn + there, np.float32)
+    layout += np.random.default_rng(seed).normal(scale=1e-4, size=layout.shape)
+    return layout

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import NotSupported
-from latentstore.space import concepts, density, grids, maps, paths, rows
+from latentstore.space import concepts, density, grids, maps, on_map, paths, rows
 from latentstore.space.latent import Latent, as_latent, as_queries
 from latentstore.space.vector_space import VectorSpace
 from latentstore.space.view import View
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latentstore.exchange.outgoing import Pictures
     from latentstore.expression import Expression
     from latentstore.geometry import Mixture, NeighbourGraph, RealismScale
+    from latentstore.maps import Inverse, Projection
     from latentstore.space.concepts import Concepts
     from latentstore.space.density import Samples
     from latentstore.space.grids import Grid
@@ -171,14 +172,93 @@ class EmbeddingSpace(VectorSpace):
 
     # Maps
 
-    def fit_map(self, method: str = "umap", *, dim: int = 2, seed: int = 0, name: str | None = None) -> int:
-        """Project all items with "pca" or "umap" and publish the map; returns the version."""
+    def fit_map(
+        self,
+        method: str = "umap",
+        *,
+        dim: int = 2,
+        seed: int = 0,
+        name: str | None = None,
+        column: str | None = None,
+        afresh: bool = False,
+        progress: Callable[[float], None] | None = None,
+        **options: Any,
+    ) -> int:
+        """Project all items and publish the map, its quality and its way back; returns the version.
+
+        A map that is fitted again begins where it was, new items placed on it first, and is laid on it: a point does
+        not jump without cause.
+
+        Args:
+            method: "pca", "umap" or "tsne".
+            dim: 2 or 3.
+            seed: The same rows, options, seed and earlier map give the same map on the same machine.
+            name: How it is called; the method's name by default.
+            column: Metadata column for the accuracies of the quality; "label" by default, where there is one.
+            afresh: Forget the earlier map of this name.
+            progress: Told the fraction that is done; t-SNE only, the others have no way to say.
+            **options: The method's own, for example `perplexity=50`; see `latentstore.maps.project`.
+        """
         rows.check_writable(self)
-        return self._written(maps.fit_map(self, method, dim=dim, seed=seed, name=name))
+        fitted = maps.fit_map(
+            self, method, dim=dim, seed=seed, name=name, column=column, afresh=afresh, progress=progress, **options
+        )
+        return self._written(fitted)
 
     def map(self, name: str = "umap") -> pa.Table:
         """Coordinates of the live items: id, x, y (and z)."""
         return maps.read_map(self, name)
+
+    def map_quality(self, name: str = "umap") -> dict[str, float]:
+        """What was measured of a map when it was fitted: see `latentstore.maps.quality`; empty for older maps.
+
+        `inverse_explained` is the share of the latents' variance that a place on the map tells, of items left out.
+        """
+        return maps.stored_quality(maps.map_record(self, name))
+
+    def place(self, latents: Any, map: str = "umap") -> Float32[Array, "... dim"]:  # noqa: A002 (the word for it)
+        """Place latents on a stored map; nothing is fitted again and nothing compiled.
+
+        Args:
+            latents: What `search` takes: (m, d), one (d,), an expression, or a list of them.
+            map: Its name.
+
+        Returns:
+            Coordinates, float32 (m, dim); (dim,) of a single latent. An item of the map is where it is.
+
+        Raises:
+            NotFound: No such map.
+            ShapeMismatch, NotFinite: Latents that do not fit.
+        """
+        return on_map.place(self, latents, map)
+
+    def from_map(self, points: Any, map: str = "umap", *, method: str = "local") -> Float32[Array, "... d"]:  # noqa: A002
+        """Latents of points anywhere on a map, which `decode` draws.
+
+        Args:
+            points: Map coordinates, (m, dim) or one (dim,).
+            map: Its name.
+            method: "local": regression on the nearest items of the map (`latentstore.maps.Inverse`), about 0.1 ms a
+                point; "umap": umap-learn's own inverse of a UMAP, slow and compiled on first use.
+
+        Returns:
+            Latents, float32 (m, d); (d,) of a single point.
+
+        Raises:
+            NotFound: No such map.
+            NotSupported: "umap" on another kind of map.
+            ConfigInvalid: Unknown method.
+            ShapeMismatch, NotFinite: Points that do not fit.
+        """
+        return on_map.from_map(self, points, map, method)
+
+    def projection(self, name: str = "umap") -> Projection:
+        """A stored map as it was fitted, opened on first use."""
+        return self._view.projection(name)
+
+    def inverse(self, name: str = "umap") -> Inverse:
+        """The way back from a map to latents, opened on first use."""
+        return self._view.inverse(name)
 
     def _pictures(self, wanted: Int64[Array, " n"]) -> Pictures | None:
         """The dataset's own items where it is still there, else what the decoder makes of the latents."""

@@ -52,7 +52,8 @@ def _again(space: EmbeddingSpace, kind: ArtefactKind, record: ArtefactRecord) ->
     if kind == "index":
         return space.build_index(told.get("wanted", record.kind), target_recall=told.get("target_recall", 0.98))
     if kind == "maps":
-        return space.fit_map(told["method"], dim=told["dim"], seed=told["seed"], name=record.name)
+        options = {"column": told.get("column"), **told.get("options", {})}
+        return space.fit_map(told["method"], dim=told["dim"], seed=told["seed"], name=record.name, **options)
     if record.kind == "centroids":
         return space.fit_centroids(told["column"])
     name = record.name.removeprefix("attribute/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from latentstore.index import choose_kind
@@ -27,6 +27,7 @@ class Artefact:
         added: Rows that came since.
         deleted: Rows that went since.
         outdated: Metadata changed since, which concepts are computed from.
+        quality: Of a map, measured when it was fitted (`latentstore.maps.quality`); empty for all else and older maps.
     """
 
     room: str
@@ -35,6 +36,7 @@ class Artefact:
     added: int
     deleted: int
     outdated: bool = False
+    quality: dict[str, float] = field(default_factory=dict)
 
     @property
     def stale(self) -> bool:
@@ -108,11 +110,12 @@ def status(space: VectorSpace) -> Status:
 def _artefact(space: VectorSpace, room: str, record: ArtefactRecord) -> Artefact:
     """Rows are numbered upwards and never reused: those from `next_row` on were added, what is missing was deleted."""
     then_next, then_rows = int(record.properties["next_row"]), int(record.properties["rows"])
+    quality = dict(record.properties.get("quality", {})) if room == "maps" else {}
     if record.version < space.snapshot.manifest.revived_version:
-        return Artefact(room, record.name, record.version, len(space), then_rows)
+        return Artefact(room, record.name, record.version, len(space), then_rows, quality=quality)
     added = len(space.snapshot.live_rows(then_next))
     outdated = room == "concepts" and record.version < space.snapshot.manifest.metadata_version
-    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added), outdated)
+    return Artefact(room, record.name, record.version, added, then_rows - (len(space) - added), outdated, quality)
 
 
 def _unindexed(space: VectorSpace, artefacts: tuple[Artefact, ...]) -> int:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from latentstore.space import density, walks
+from latentstore.space import density, on_map, walks
 from latentstore.space.concepts import Concepts
+from latentstore.space.maps import read_projection
 from latentstore.space.search import Searcher
 
 if TYPE_CHECKING:
     from latentstore.encoders import GeodesicSolver
     from latentstore.geometry import Mixture, NeighbourGraph, RealismScale
+    from latentstore.maps import Inverse, Projection
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.storage import Snapshot
 
 MIXTURES_KEPT = 64
+MAPS_KEPT = 4
 
 
 class View(Searcher):
@@ -26,6 +29,8 @@ class View(Searcher):
         self.concepts = Concepts(snapshot)
         self._space = space
         self.mixture = lru_cache(MIXTURES_KEPT)(self._fit_mixture)
+        self.projection = lru_cache(MAPS_KEPT)(self._projection)
+        self.inverse = lru_cache(MAPS_KEPT)(self._inverse)
 
     @cached_property
     def realism_scale(self) -> RealismScale:
@@ -44,3 +49,9 @@ class View(Searcher):
 
     def _fit_mixture(self, column: str, label: str | None) -> Mixture:
         return density.fit_mixture(self._space, column, label)
+
+    def _projection(self, name: str) -> Projection:
+        return read_projection(self._space, name)[0]
+
+    def _inverse(self, name: str) -> Inverse:
+        return on_map.open_inverse(self._space, name)

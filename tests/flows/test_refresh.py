@@ -177,6 +177,51 @@ def test_concepts_and_maps_follow_their_parameters(document: dict[str, Any]) -> 
         assert not fit_maps(work).changed
 
 
+def test_maps_of_every_method_and_dimension_are_fitted_measured_and_drawn(document: dict[str, Any]) -> None:
+    from flows.embed import embed_items
+    from flows.evaluate import measure
+    from flows.maps import fit_maps
+    from flows.train import train_encoder
+
+    maps = {
+        "tsne": {"perplexity": 12.0, "iterations": 60},
+        "cube": {"method": "tsne", "dim": 3, "iterations": 60},
+        "umap": {"epochs": 40},
+    }
+    document |= {"maps": maps, "evaluate": {"map_images": 40, "umap_inverse": 20}}
+    told: list[float] = []
+    with (
+        listening(lambda name, fraction: told.append(fraction) if name == "maps" else None),
+        Workspace(parse_config(document)) as work,
+    ):
+        train_encoder(work)
+        embed_items(work)
+        assert fit_maps(work).did.endswith("tsne, cube, umap")
+        assert told == sorted(told)
+        assert len(told) > 10, "t-SNE says how far it is"
+        assert not fit_maps(work).changed
+        space, found = work.made_space, measure(work).evaluation.metrics
+    assert space.map("cube").column_names == ["id", "x", "y", "z"]
+    for name in maps:
+        stored = space.map_quality(name)
+        assert {what: found[f"{name}_{what}"] for what in stored} == stored
+        assert stored["trustworthiness"] > 0.85
+        assert found[f"{name}_image_floor_mse"] < found[f"{name}_image_mse"] < 0.1
+    assert 0 < found["umap_image_mse_umap_inverse"] < 0.12
+    assert "tsne_image_mse_umap_inverse" not in found
+    # PCA of 28 x 28 pixels to 8 numbers: fewer directions than numbers, more than a plane.
+    assert 2 < found["dimension_mle"] < 8
+    maps["tsne"]["perplexity"] = 15.0
+    with Workspace(parse_config(document)) as work:
+        assert fit_maps(work).did.endswith(": tsne"), "only what changed"
+        # Items that the maps have not seen are not asked for.
+        work.made_space.delete([f"test/{i}" for i in range(50)])
+        fit_maps(work)
+        embed_items(work)
+        assert len(work.made_space.map("tsne")) == 650 < len(work.made_space)
+        assert 0 < measure(work).evaluation.metrics["tsne_image_mse"] < 0.1
+
+
 def test_mistakes_are_blamed_on_the_file_and_not_retried(document: dict[str, Any], tmp_path: Path) -> None:
     document["encoder"]["epocs"] = 3
     with pytest.raises(ConfigInvalid, match=r"a\.toml: \[encoder\] unknown option 'epocs'"):

@@ -22,7 +22,7 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import pipeline, queries, rows, transfer, upkeep, walks
+from latentstore.cli import maps, pipeline, queries, rows, transfer, upkeep, walks
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
-assert pipeline and queries and rows and transfer and upkeep and walks  # imported because they register the commands
+assert maps and pipeline and queries and rows and transfer and upkeep and walks  # imported to register the commands
 
 
 # Words
@@ -50,7 +50,7 @@ def test_commands_are_those_of_the_design(run: Run) -> None:
     design = (
         "quickstart run train embed index concepts map evaluate search interpolate edit sample sql status versions tag"
     )
-    assert {*design.split(), "verify", "compact", "vacuum", "schedule"} <= set(COMMANDS)
+    assert {*design.split(), "verify", "compact", "vacuum", "schedule", "place", "from-map"} <= set(COMMANDS)
     assert all(command in out for command in COMMANDS)
 
 
@@ -224,6 +224,47 @@ def test_paths_measures_every_method(run: Run) -> None:
     ]  # fmt: skip
     assert answer["methods"][0]["energy"] == 1
     assert answer["pairs"] == 10
+
+
+def test_place_and_from_map_go_both_ways(run: Run, made: Path, tmp_path: Path) -> None:
+    store = tmp_path / "maps.store"
+    shutil.copytree(made, store)
+    space = ls.open(store).space("small")
+    space.fit_map("pca")
+    space.fit_map("tsne", dim=3, name="cube", iterations=20)
+    where = {row["id"]: row for row in space.map("pca").to_pylist()}["test/8"]
+    code, out, _ = run("place", store, "small", "test/8", "--map", "pca", "--json")
+    assert code == 0
+    (answer,) = json.loads(out)["places"]
+    assert answer == {"x": pytest.approx(where["x"], abs=1e-4), "y": pytest.approx(where["y"], abs=1e-4)}
+    np.save("z.npy", space.latent("'test/8'").vector[None].repeat(3, axis=0))
+    code, out, _ = run("place", store, "small", "--vector", "z.npy", "--map", "cube", "--json")
+    assert [sorted(place) for place in json.loads(out)["places"]] == [["x", "y", "z"]] * 3
+    points = [(answer["x"], answer["y"]), (-3.5, 2.0)]
+    given = [word for x, y in points for word in ("--point", f"{x},{y}")]
+    code, out, _ = run("from-map", store, "small", *given, "--map", "pca", "--npy", "back.npy", "--json")
+    assert code == 0
+    back = json.loads(out)
+    expected = space.from_map(points, "pca")
+    assert np.allclose([one["vector"] for one in back["points"]], expected, atol=1e-4)
+    assert np.allclose(np.load("back.npy"), expected, atol=1e-4)
+    assert back["points"][0]["nearest"] == space.search(expected[0], 1).ids[0]
+    with Image.open(back["picture"]) as drawn:
+        assert drawn.width > 2 * 28
+    np.save("p.npy", np.array(points))
+    assert "wrote p.png" in run("from-map", store, "small", "--points", "p.npy", "--map", "pca", "--out", "p.png")[1]
+    code, out, _ = run("status", store, "small")
+    assert "neighbour preservation" in out
+    for words, message in (
+        (["--map", "pca"], "give --point X,Y"),
+        (["--point", "1;2", "--map", "pca"], "--point 1;2 is no point"),
+        (["--point", "1,2,3", "--map", "pca"], "points have shape (1, 3)"),
+        (["--point", "1,2"], "no map 'umap'"),
+        (["--point", "1,2", "--map", "pca", "--method", "umap"], "only a UMAP has"),
+    ):
+        code, _, err = run("from-map", store, "small", *words)
+        assert code == 2
+        assert message in err
 
 
 def test_edit_says_how_real_and_what_is_near(run: Run, made: Path) -> None:

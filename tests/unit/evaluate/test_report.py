@@ -11,10 +11,14 @@ from PIL import Image
 
 import latentstore as ls
 from latentstore.datasets import open_dataset
-from latentstore.evaluate import fit_pca
+from latentstore.errors import InputError, UnknownItem
+from latentstore.evaluate import fit_pca, image_metrics, map_metrics
+from latentstore.evaluate.map_figures import atlas, cells, cube
 from latentstore.evaluate.pictures import samples
 from latentstore.evaluate.portrait import Portrait
 from latentstore.evaluate.report import Bar, Figure, Report, Section, Table, write_report
+from latentstore.evaluate.theme import LIGHT
+from latentstore.maps import Inverse, quality
 
 
 class Page(HTMLParser):
@@ -136,6 +140,73 @@ def test_transformation_starts_at_the_item_itself(portrait: Portrait) -> None:
     assert np.abs(sheet.cells[1, 4] / 255 - space.decode(vector)).max() < 0.003
     assert sheet.captions[1, 4].split()[-1] == f"{space.latent(vector).realism():.2f}"
     assert figure.name == "small-one-transformation-formal"
+
+
+def test_the_atlas_draws_where_items_lie_and_what_is_decoded_there(portrait: Portrait) -> None:
+    table = portrait.space.map("pca")
+    coordinates = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
+    points, near, (rows, columns) = cells(coordinates)
+    assert len(points) == rows * columns == len(near)
+    side = points[1, 0] - points[0, 0]
+    assert points[0, 1] - points[columns, 1] == pytest.approx(side)  # square cells, y downwards
+    reach = np.linalg.norm(points[:, None] - coordinates, axis=2).min(axis=1)
+    assert np.array_equal(near, reach <= 0.8 * side)
+    assert 0.1 < near.mean() < 0.9
+    image = np.asarray(atlas(portrait, "pca").picture(LIGHT))
+    cell = image.shape[1] // columns
+    first = int(np.flatnonzero(near)[0])
+    row, column = divmod(first, columns)
+    drawn = image[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell, 0].astype(float) / 255
+    expected = portrait.space.decode(portrait.space.from_map(points[first], "pca"))[:, :, 0]
+    assert abs(drawn.mean() - expected.clip(0, 1).mean()) < 0.01
+    empty = divmod(int(np.flatnonzero(~near)[0]), columns)
+    assert (image[empty[0] * cell + 1, empty[1] * cell + 1] == 255).all()
+    with pytest.raises(InputError, match="one vertical line"):
+        cells(np.zeros((5, 2)))
+
+
+def test_what_is_lost_on_a_map_lies_between_the_encoder_and_the_mean(portrait: Portrait) -> None:
+    space, ids = portrait.space, [f"test/{i}" for i in range(60)]
+    found = image_metrics(space, "pca", ids, portrait.read)
+    items = portrait.read(ids).astype(np.float64) / 255
+    floor = ((space.decode(portrait.vectors(ids)) - items) ** 2).mean()
+    assert found["image_floor_mse"] == pytest.approx(floor, rel=1e-4)
+    mean = space.decode(space.snapshot.vectors(space.snapshot.live_rows()).mean(axis=0))
+    assert floor < found["image_mse"] < ((mean - items) ** 2).mean()
+    # By hand: the sixty are taken out, placed by the components, and voted for by the others.
+    points = space.place(portrait.vectors(ids), "pca")
+    out = np.isin(space.map("pca")["id"].to_pylist(), ids)
+    table = space.map("pca")
+    others = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)[~out]
+    kept = space.inverse("pca")
+    by_hand = Inverse(others, kept.latents[~out], kept.k, kept.ridge).at(points)
+    assert found["image_mse"] == pytest.approx(((space.decode(by_hand) - items) ** 2).mean(), rel=1e-3)
+    known = space.decode(space.from_map(points, "pca"))
+    assert ((known - items) ** 2).mean() < found["image_mse"]  # the control: with the items themselves it is easier
+    with pytest.raises(UnknownItem):
+        image_metrics(space, "pca", ["nobody"], portrait.read)
+
+
+def test_quality_is_measured_again_where_rows_changed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    space = ls.open(tmp_path / "a.store").create_space("a", dim=4)
+    space.add([str(i) for i in range(300)], rng.normal(size=(300, 4)))
+    space.fit_map("pca")
+    assert map_metrics(space, "pca") == space.map_quality("pca")
+    space.delete([str(i) for i in range(150)])
+    again = map_metrics(space, "pca")
+    rows = space.snapshot.live_rows()
+    table = space.map("pca")
+    coordinates = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
+    assert again == quality(space.snapshot.vectors(rows), coordinates)
+    assert again != space.map_quality("pca")
+
+
+def test_a_map_of_three_dimensions_is_painted_from_four_sides(portrait: Portrait) -> None:
+    portrait.space.fit_map("pca", dim=3, name="cube")
+    figure = cube(portrait, "cube")
+    assert figure.painted["light"] != figure.painted["dark"]
+    assert figure.name == "small-one-map-cube"
 
 
 def test_every_figure_is_painted_in_both_themes(portrait: Portrait) -> None:
