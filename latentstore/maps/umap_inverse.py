@@ -25,7 +25,7 @@ def invert(
     """Latents of points of a fitted UMAP by umap-learn's `inverse_transform`.
 
     The model is built again from the stored latents and coordinates, without a layout: seconds for 10,000 latents, then
-    a quarter of a second per point, and a minute of compiling in a process that has not done it yet.
+    about 50 ms a point, and ten seconds of compiling in a process that has not done it yet.
 
     Args:
         points: Map coordinates, shape (m, dim); best within the hull of the items.
