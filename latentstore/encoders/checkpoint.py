@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -61,6 +62,8 @@ def save_encoder(encoder: Encoder, folder: str | Path, card: Mapping[str, Any] |
         os.rename(temporary, folder)  # noqa: PTH104 (Path.rename would do the same; os.replace is refused for folders)
         sync_folder(folder.parent)
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process has saved it meanwhile
+            return save_encoder(encoder, folder, card)
         raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentstore.encoders import Encoder, load_encoder, read_card, save_encoder, train
+from latentstore.encoders import Encoder, checkpoint, load_encoder, read_card, save_encoder, train
 from latentstore.encoders.base import fingerprint
 from latentstore.errors import (
     AlreadyExists,
@@ -24,6 +24,7 @@ KINDS = {
     "pca": {},
     "autoencoder": QUICK,
     "vae": QUICK,
+    "hybrid": QUICK,
     "conv": {**QUICK, "architecture": "conv"},
 }
 
@@ -45,6 +46,24 @@ def test_round_trip_is_bit_exact(encoder: Encoder, tmp_path: Path) -> None:
     items = blobs(9, (12, 10, 3), seed=1)
     np.testing.assert_array_equal(loaded.encode(items), encoder.encode(items))
     assert read_card(folder) == {"fingerprint": encoder.fingerprint, "metrics": {"mse": 0.5}}
+
+
+def test_two_processes_may_save_the_same_encoder(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is done when this one has looked whether the folder is there, and not yet given it its name."""
+    serialise = checkpoint.save
+
+    def meanwhile(weights: dict[str, torch.Tensor]) -> bytes:
+        monkeypatch.setattr(checkpoint, "save", serialise)
+        save_encoder(encoder, tmp_path / "e", {"by": "the other"})
+        return serialise(weights)
+
+    monkeypatch.setattr(checkpoint, "save", meanwhile)
+    folder = save_encoder(encoder, tmp_path / "e", {"by": "this one"})
+    assert load_encoder(folder).fingerprint == encoder.fingerprint
+    assert read_card(folder)["by"] == "this one"
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
 
 
 def test_fingerprint_sees_one_bit_and_one_field(encoder: Encoder) -> None:
