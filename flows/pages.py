@@ -25,8 +25,8 @@ METRICS: tuple[tuple[str, str, str, int], ...] = (
     ("linear_probe", "a linear classifier finds the label", ".1%", 1),
     ("negative_elbo", "−ELBO, nats per item", ".1f", -1),
     ("active_dims", "active dimensions", ".0f", 0),
-    ("dimension_two_nn", "intrinsic dimension of the latents, two neighbours", ".1f", 0),
-    ("dimension_mle", "intrinsic dimension of the latents, likelihood", ".1f", 0),
+    ("dimension_two_nn", "intrinsic dimension, two nearest", ".1f", 0),
+    ("dimension_mle", "intrinsic dimension, likelihood", ".1f", 0),
 )
 MAP_MEASURES = {
     "trustworthiness": ("trustworthiness", ".3f"),
