@@ -1,6 +1,8 @@
 """How much of the bare encoder's speed `embed` keeps, with everything it writes made durable.
 
-One command, some minutes: python tests/bench/embed_throughput.py [--kind autoencoder] [--items 70000] [--rounds 5]
+One command, some minutes:
+
+    python tests/bench/embed_throughput.py [--kind autoencoder] [--architecture conv] [--items 70000] [--rounds 5]
 
 In one process, alternately: the torch module called once with all items as one float tensor ("module"),
 `Encoder.encode` of all items as one array, which it cuts so that activations stay in the cache ("encode"), and `embed`
@@ -41,6 +43,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", default="autoencoder")
+    parser.add_argument("--architecture", choices=("mlp", "conv"), help="what the kind takes by itself, by default")
     parser.add_argument("--dim", type=int, default=32)
     parser.add_argument("--items", type=int, default=70_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -48,6 +51,7 @@ def main() -> None:
     times: dict[str, list[tuple[float, float]]] = {"module": [], "encode": [], "embed": []}
     with tempfile.TemporaryDirectory() as folder:
         options = {} if given.kind == "pca" else {"epochs": 1}
+        options |= {"architecture": given.architecture} if given.architecture else {}
         document = {
             "store": str(Path(folder) / "a.store"),
             "space": "bench",
