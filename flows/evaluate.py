@@ -115,7 +115,13 @@ def _path_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
     section = work.config.evaluate
     if section.label not in space.columns or len(space) < FEWEST or len(_values(space, section.label)) < 2:
         return {}
-    measured = path_metrics(space, pairs=section.pairs, column=section.label, seed=section.seed)
+    measured = path_metrics(
+        space,
+        pairs=section.pairs,
+        column=section.label,
+        seed=section.seed,
+        unwalkable=lambda name, error: work.report.say(f"no path by {name} is measured: {error}"),
+    )
     return {
         f"path_{one.name.replace(', ', '_')}_{what}": value
         for one in measured

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.errors import InputError, NotSupported
+from latentstore.errors import DidNotConverge, InputError, LatentStoreError, NotSupported
 from latentstore.space.paths import step_lengths, walk_pairs
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def path_metrics(
     column: str = "label",
     where: str | None = None,
     seed: int = 0,
+    unwalkable: Callable[[str, LatentStoreError], None] | None = None,
 ) -> list[WalkMeasures]:
     """Walk between items of different labels by every method, and measure the walks.
 
@@ -75,12 +77,15 @@ def path_metrics(
         column: What the two items of a pair differ in.
         where: Only items that satisfy this predicate are anchors.
         seed: Chooses the pairs.
+        unwalkable: Told the name of a way that some pair cannot go, and why; it is then left out. By default the error
+            is raised.
 
     Returns:
         One entry per way, in the order of WALKS.
 
     Raises:
         ConfigInvalid: Unknown column.
+        DidNotConverge, NotSupported, InputError: What a way raises for some pair, see `EmbeddingSpace.interpolate`.
         InputError: No pair, fewer than 3 steps, too few items, or items that have all one label.
     """
     if pairs < 1 or steps < 3:
@@ -89,11 +94,17 @@ def path_metrics(
     starts, ends = (space.snapshot.vectors(chosen[:, side]) for side in (0, 1))
     space.realism(starts[:1])  # the scale is measured before anything is timed
     straight = _decoded_steps(space, walk_pairs(space, starts, ends, steps=steps))
-    return [
-        _measured(space, name, starts, ends, steps, straight)
-        for name, (method, _) in WALKS.items()
-        if straight is not None or method != "geodesic"
-    ]
+    found = []
+    for name, (method, _) in WALKS.items():
+        if straight is None and method == "geodesic":
+            continue
+        try:
+            found.append(_measured(space, name, starts, ends, steps, straight))
+        except (DidNotConverge, NotSupported, InputError) as error:
+            if unwalkable is None:
+                raise
+            unwalkable(name, error)
+    return found
 
 
 def cross_pairs(space: EmbeddingSpace, pairs: int, column: str, where: str | None, seed: int) -> Int64[Array, "p 2"]:
@@ -106,11 +117,13 @@ def cross_pairs(space: EmbeddingSpace, pairs: int, column: str, where: str | Non
     if len(np.unique(values)) < 2:
         raise InputError(f"{len(rows)} items with one value of {column!r}; a pair needs two that differ")
     generator = np.random.default_rng(seed)
-    found = np.zeros((0, 2), np.int64)
-    while len(found) < pairs:
-        drawn = generator.integers(0, len(rows), (2 * pairs, 2))
-        found = np.concatenate([found, rows[drawn[values[drawn[:, 0]] != values[drawn[:, 1]]]]])
-    return found[:pairs]
+    order = np.argsort(values, kind="stable")
+    ordered, by_label = rows[order], values[order]
+    first = generator.integers(0, len(rows), pairs)
+    start, stop = (np.searchsorted(by_label, by_label[first], side=side) for side in ("left", "right"))
+    second = generator.integers(0, len(rows) - (stop - start))  # among those of other labels, however few they are
+    second += np.where(second >= start, stop - start, 0)
+    return np.stack([ordered[first], ordered[second]], axis=1)
 
 
 def _measured(

@@ -58,6 +58,25 @@ def test_pairs_are_of_two_labels_and_the_seed_repeats_them(moon: EmbeddingSpace)
     assert not np.array_equal(rows, cross_pairs(moon, 300, "label", None, 8))
 
 
+def test_a_label_that_one_item_has_is_paired_too(moon: EmbeddingSpace) -> None:
+    moon.update(["7"], {"label": ["rare"]})
+    rows = cross_pairs(moon, 2000, "label", "label in ('left', 'rare')", 0)
+    rare = moon.snapshot.find(["7"])[0]
+    assert (rows == rare).any(axis=1).all(), "no two others differ"
+    assert not (rows == rare).all(axis=1).any()
+
+
+def test_a_way_that_cannot_be_gone_is_said_and_left_out(moon: EmbeddingSpace) -> None:
+    moon.upsert([str(i) for i in range(1500)], np.where(np.arange(1500) % 2, 1, -1)[:, None] * [[1.0, 0.0]],
+                {"label": np.where(np.arange(1500) % 2, "right", "left"), "one": ["same"] * 1500})  # fmt: skip
+    with pytest.raises(InputError, match="opposite directions"):
+        path_metrics(moon, pairs=20)
+    told: dict[str, str] = {}
+    found = path_metrics(moon, pairs=20, unwalkable=lambda name, error: told.update({name: str(error)}))
+    assert list(told) == ["slerp"] and "opposite directions" in told["slerp"]
+    assert "slerp" not in [one.name for one in found] and "lerp" in [one.name for one in found]
+
+
 def test_mistakes_are_refused(moon: EmbeddingSpace) -> None:
     with pytest.raises(InputError, match="one value of 'one'"):
         path_metrics(moon, column="one")
