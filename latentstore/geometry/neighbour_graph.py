@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components, dijkstra
 
 from latentstore.errors import InputError, ShapeMismatch
 from latentstore.geometry.metrics import pairwise_distances
@@ -62,6 +60,8 @@ class NeighbourGraph:
         Source: the graph of J. B. Tenenbaum, V. de Silva, J. C. Langford, A global geometric framework for nonlinear
         dimensionality reduction, Science 290, 2000.
         """
+        from scipy.sparse.csgraph import connected_components  # here: a third of the time a reader takes to start
+
         if neighbours.ndim != 2 or len(neighbours) != len(latents):
             raise ShapeMismatch(f"{len(latents)} latents with neighbours of shape {neighbours.shape}; pass (n, k)")
         start = np.repeat(np.arange(len(latents)), neighbours.shape[1])
@@ -101,6 +101,8 @@ class NeighbourGraph:
             starts: Nodes, shape (m,).
             ends: Nodes, shape (m,).
         """
+        from scipy.sparse.csgraph import dijkstra
+
         found: list[Any] = [None] * len(starts)
         sources, which = np.unique(starts, return_inverse=True)
         for first in range(0, len(sources), SOURCES):
@@ -125,6 +127,8 @@ class NeighbourGraph:
 
 
 def _symmetric(latents: Float32[Array, "n d"], start: Int64[Array, " e"], end: Int64[Array, " e"]) -> Any:
+    from scipy.sparse import coo_matrix
+
     lengths = np.linalg.norm((latents[start] - latents[end]).astype(np.float64), axis=1)
     least = _TINY * float(np.median(lengths)) if len(lengths) else 0.0
     lengths = np.maximum(lengths, least or _TINY)
@@ -134,6 +138,8 @@ def _symmetric(latents: Float32[Array, "n d"], start: Int64[Array, " e"], end: I
 
 def _bridged(nodes: Float32[Array, "n d"], edges: Any, part: Int64[Array, " n"]) -> Any:
     """One more edge: between the smallest part and the rest, where they are nearest."""
+    from scipy.sparse import coo_matrix
+
     small = part == np.bincount(part).argmin()
     inside, outside = np.flatnonzero(small), np.flatnonzero(~small)
     best = (np.inf, 0, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.fft import dst, idst
 
 from latentstore.errors import InputError, ShapeMismatch
 from latentstore.types import Array
@@ -72,6 +71,8 @@ def smooth(points: Float[Array, "n d"], width: float) -> Float64[Array, "m d"]:
     Raises:
         InputError: A negative width, or not a number.
     """
+    from scipy.fft import dst, idst  # here: a reader that smooths nothing need not wait for it
+
     if not (np.isfinite(width) and width >= 0):
         raise InputError(f"the width of smoothing is {width}; choose 0 (none) to about 0.5, a fraction of the length")
     corners = np.asarray(points, dtype=np.float64)
