@@ -1,10 +1,11 @@
-"""Embeds in a process of its own, one shard per line on stdin, and writes down what was encoded. Killed by the test.
+"""Embeds in a process of its own, one piece per line on stdin, and writes down what was encoded. Killed by the test.
 
 usage: embed_script.py CONFIG.toml LOG [paced]
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from threading import Lock
@@ -35,6 +36,7 @@ class Written(Encoder):
 def main() -> None:
     config = load_config(sys.argv[1])
     Written.log, Written.paced = Path(sys.argv[2]), len(sys.argv) > 3
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # how far it runs ahead depends on the cores
     with Workspace(config) as work:
         (fingerprint,) = work.store.encoders
         work.store._encoders[fingerprint] = Written(work.store.encoder(fingerprint).model)

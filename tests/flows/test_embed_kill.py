@@ -16,8 +16,12 @@ from flows.embed import embed_items
 from flows.lock import Busy, is_held
 from flows.train import train_encoder
 from flows.workspace import Workspace, refresh_lock
+from latentstore.storage import StagedSegment
 
 SCRIPT = Path(__file__).with_name("embed_script.py")
+AHEAD = (
+    5  # pieces that may be encoded before the one written next: three a core are begun, and the script has two cores
+)
 TOML = """
 store = "a.store"
 space = "small"
@@ -41,17 +45,24 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def staged(work: Workspace) -> int:
+def staged(work: Workspace) -> list[StagedSegment]:
     """Shards that are finished and durable."""
     if work.space is None:
-        return 0
-    return sum(len(work.space.files.staged(key)) for key in work.space.files.staging_keys())
+        return []
+    return [one for key in work.space.files.staging_keys() for one in work.space.files.staged(key)]
 
 
 def until_staged(shards: int, watching: Workspace, process: subprocess.Popen[bytes]) -> None:
-    """The process says nothing when a shard is finished, so they are looked for."""
+    """Let it encode until so many shards are finished; it says nothing, so they are looked for.
+
+    Which of two threads encodes next is not ours to say: with fewer lines than this, one may take them all while the
+    other, which has the first piece, waits for ever.
+    """
+    assert process.stdin is not None
+    process.stdin.write(b"\n" * (shards + AHEAD))
+    process.stdin.flush()
     deadline = time.monotonic() + 240
-    while staged(watching) < shards:
+    while len(staged(watching)) < shards:
         assert time.monotonic() < deadline
         with pytest.raises(subprocess.TimeoutExpired):  # it must live until it is killed
             process.wait(timeout=0.05)
@@ -61,22 +72,21 @@ def test_a_killed_embed_goes_on_where_it_was(path: Path, tmp_path: Path) -> None
     config, log, shards = load_config(path), tmp_path / "log", 4
     command = [sys.executable, str(SCRIPT), str(path), str(log)]
     with subprocess.Popen([*command, "paced"], stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        process.stdin.write(b"\n" * shards)
-        process.stdin.flush()
         watching = Workspace(config)
         until_staged(shards, watching, process)
         assert is_held(refresh_lock(config))
         with pytest.raises(Busy, match=f"process {process.pid} since"), Workspace(config):
             pass
         process.send_signal(signal.SIGKILL)
-    assert log.read_text().split() == ["100"] * shards
+    finished, begun = len(staged(watching)), log.read_text().split()
+    assert shards <= finished <= len(begun) <= shards + AHEAD, "a shard is finished after it was encoded, in order"
+    assert set(begun) == {"100"}
     space = watching.made_space
     assert len(space) == 0, "nothing of an unfinished embed is visible"
 
     subprocess.run(command, check=True, timeout=240)
-    encoded = sorted(map(int, log.read_text().split()))
-    assert encoded == [50, *[100] * 10], "each finished shard was encoded exactly once"
+    encoded = sorted(map(int, log.read_text().split()[len(begun) :]))
+    assert encoded == [50, *[100] * (10 - finished)], "no finished shard was encoded again"
     with Workspace(config) as work:
         space = work.made_space
         assert [one.operation for one in space.versions()] == ["create", "embed"]
@@ -93,16 +103,15 @@ def test_what_was_staged_for_other_work_is_thrown_away(path: Path, tmp_path: Pat
     """Control: shards of a killed run count only for the very same items, encoder and metadata."""
     command = [sys.executable, str(SCRIPT), str(path), str(tmp_path / "log")]
     with subprocess.Popen([*command, "paced"], stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        process.stdin.write(b"\n" * 2)
-        process.stdin.flush()
-        until_staged(2, Workspace(load_config(path)), process)
+        watching = Workspace(load_config(path))
+        until_staged(2, watching, process)
         process.kill()
+    files = [file for one in staged(watching) for file in one.paths()]
+    assert files and all(file.exists() for file in files)
     path.write_text(TOML.replace("shard_items = 100", "shard_items = 300"))
     with Workspace(load_config(path)) as work:
         done = embed_items(work)
         assert (done.encoded, done.resumed) == (1050, 0)
         assert len(work.made_space) == 1050
-        segments = work.made_space.files.folder / "segments"
-        named = {file.name for one in work.made_space.versions() for file in one.files()}
-        assert {f"segments/{one.name}" for one in segments.iterdir()} <= named, "their files are gone too"
+        assert not any(file.exists() for file in files), "their files are gone too"
+        assert not work.made_space.files.staging_keys()
