@@ -185,7 +185,7 @@ def test_rows_from_elsewhere_are_found_by_more_effort(tmp_path, vectors):
     explanation = space.search(strange[7], 10, explain=True).explanation
     assert explanation.strategy == "index"
     assert explanation.effort > min(before)
-    # The target is a mean over all rows; how it is shared between strange ones and the rest is up to the times measured.
+    # The target is a mean over all rows; how strange ones and the rest share it is up to the times measured.
     assert recall(space, np.concatenate([vectors[:300], strange[:200]])) >= 0.88
 
 
