@@ -147,7 +147,7 @@ class _Names:
         self._space = space
 
     def items(self, ids: Sequence[str], /) -> Float32[Array, "n d"]:
-        return self._space.snapshot.vectors(self._space.rows_of(ids))
+        return self._space.snapshot.gather(self._space.rows_of(ids))
 
     def centroids(self, labels: Sequence[str], /) -> Float32[Array, "n d"]:
         known = self._space.concepts.centroid_vectors

@@ -46,6 +46,19 @@ def texts(encoded: Sequence[bytes]) -> pa.LargeStringArray:
     return pa.LargeStringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
+class Texts:
+    """The UTF-8 texts of an Arrow array, read one by one from its buffers."""
+
+    def __init__(self, array: pa.LargeStringArray) -> None:
+        _, offsets, content = array.buffers()
+        self._offsets = memoryview(offsets).cast("q")[array.offset :]
+        self._content = memoryview(content)
+
+    def __call__(self, position: int) -> bytes:
+        """The text at a position."""
+        return bytes(self._content[self._offsets[position] : self._offsets[position + 1]])
+
+
 def encode(ids: Sequence[str]) -> list[bytes]:
     """UTF-8 of each id.
 

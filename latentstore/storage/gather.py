@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from latentstore.storage import arrow
 from latentstore.storage.segments import Segment
@@ -36,7 +35,7 @@ class Gather:
     def __init__(self, segments: Sequence[Segment], dim: int) -> None:
         self._segments = segments  # holds the mappings
         self._dim, self._width = dim, dim * _FLOAT
-        self._texts: list[_Texts] | None = None  # opened by the first who asks
+        self._texts: list[arrow.Texts] | None = None  # opened by the first who asks
         self._first_rows = np.array([segment.first_row for segment in segments], np.int64)
         self._gaps = np.array([segment.record.span != segment.record.count for segment in segments])
         self._gapless = not self._gaps.any()
@@ -99,13 +98,13 @@ class Gather:
         """Ids, dtype object, (m,), of absolute rows, which must be in the snapshot."""
         gathered = np.empty(len(rows), object)
         if len(rows) <= FEW:
-            texts = [_Texts(segment.ids) for segment in self._segments] if self._texts is None else self._texts
-            self._texts = texts
+            texts = self._texts = self._texts or [segment.id_at for segment in self._segments]
             if self._only is not None:
-                gathered[:] = [texts[0](at) for at in (rows - self._first_row).tolist()]
+                gathered[:] = [texts[0](at).decode() for at in (rows - self._first_row).tolist()]
                 return gathered
             numbers, positions = self.place(rows)
-            gathered[:] = [texts[number](at) for number, at in zip(numbers.tolist(), positions.tolist(), strict=True)]
+            places = zip(numbers.tolist(), positions.tolist(), strict=True)
+            gathered[:] = [texts[number](at).decode() for number, at in places]
             return gathered
         numbers, positions = self.place(rows)
         for number in _present(numbers):
@@ -143,18 +142,6 @@ def _present(numbers: Int64[Array, " m"]) -> list[int]:
     """Which of 0, 1, 2, … occur. NumPy's `unique` would sort, and load a module that takes longer than a search."""
     found: list[int] = np.flatnonzero(np.bincount(numbers)).tolist()
     return found
-
-
-class _Texts:
-    """The texts of an Arrow array, read one by one from its buffers."""
-
-    def __init__(self, array: pa.LargeStringArray) -> None:
-        _, offsets, content = array.buffers()
-        self._offsets = memoryview(offsets).cast("q")[array.offset :]
-        self._content = memoryview(content)
-
-    def __call__(self, position: int) -> str:
-        return str(self._content[self._offsets[position] : self._offsets[position + 1]], "utf-8")
 
 
 class _Checked:

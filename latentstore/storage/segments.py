@@ -100,6 +100,11 @@ class Segment(MappedFiles):
         return self._table.column("id")
 
     @cached_property
+    def id_at(self) -> arrow.Texts:
+        """The UTF-8 of the id at a position."""
+        return arrow.Texts(self.ids)
+
+    @cached_property
     def relative_rows(self) -> Int64[Array, " n"]:
         """Relative row numbers in order, (n,)."""
         return arrow.numpy_of(self._table.column("row"))
@@ -178,6 +183,10 @@ class Segment(MappedFiles):
     def find(self, wanted: pa.LargeStringArray, hashes: UInt64[Array, " m"]) -> Int64[Array, " m"]:
         """Positions of live ids, −1 where an id is not here."""
         return hashing.match(wanted, hashes, self.hashes, self.hash_positions, self.ids, self.alive)
+
+    def find_one(self, wanted: bytes, hashed: int) -> int:
+        """`find` of one id."""
+        return hashing.match_one(wanted, hashed, self.hashes, self.hash_positions, self.id_at, self.alive)
 
     @property
     def checked_path(self) -> Path:

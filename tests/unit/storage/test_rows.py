@@ -23,7 +23,7 @@ from latentstore.errors import (
     UnknownSpace,
     UnknownVersion,
 )
-from latentstore.storage import SpaceFiles, hashing
+from latentstore.storage import SpaceFiles, arrow, hashing
 
 DIM = 3
 
@@ -194,8 +194,31 @@ def test_equal_hashes_are_told_apart() -> None:
     alive[0] = False
     found = hashing.match(wanted, np.zeros(4, np.uint64), same, order, stored, alive)
     assert found.tolist() == [7, -1, 49, -1]
+    one_by_one = [
+        hashing.match_one(one.encode(), 0, same, order, arrow.Texts(stored), alive) for one in wanted.to_pylist()
+    ]
+    assert one_by_one == [7, -1, 49, -1]
     found = hashing.match(wanted, np.full(4, 9, np.uint64), same, order, stored, None)
     assert found.tolist() == [-1, -1, -1, -1]
+    assert hashing.match_one(b"id7", 9, same, order, arrow.Texts(stored), None) == -1
+
+
+def test_few_ids_are_found_where_many_are(space: SpaceFiles) -> None:
+    """Over segments with gaps, replaced and dead rows."""
+    ids = [f"é{i}" for i in range(60)]
+    space.add(ids[:40], vectors(40))
+    space.add(ids[40:], vectors(20))
+    space.delete(ids[5:15])
+    space.compact()
+    space.upsert(ids[20:30], vectors(10))
+    space.delete([ids[50]])
+    snapshot = space.snapshot()
+    assert len(snapshot.segments) > 1
+    asked = [*ids, "nobody", ""]
+    many = snapshot.find(asked)
+    assert (many >= 0).sum() == 60 - 10 - 1
+    assert [snapshot.find([one])[0] for one in asked] == many.tolist()
+    assert snapshot.ids(many[many >= 0]).tolist() == [i for i in ids if i not in {*ids[5:15], ids[50]}]
 
 
 def test_append_several_replace_and_delete_in_one_version(space: SpaceFiles) -> None:
