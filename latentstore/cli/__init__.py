@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipeline,
         queries,
         rows,
+        serving,
         transfer,
         upkeep,
         walks,

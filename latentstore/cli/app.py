@@ -12,6 +12,7 @@ import typer
 from latentstore.errors import ConfigInvalid
 
 PIPELINE, QUERIES, UPKEEP = "Pipeline (one TOML file)", "Queries", "Versions and upkeep"
+SERVICE = "Service"
 
 app = typer.Typer(
     name="latentstore",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from latentstore.errors import ConfigInvalid, suggest
@@ -91,6 +92,17 @@ class RowSpace:
         if self.at is None and self.files.newest_version() != self.version:
             self._view = self._viewed(self.files.snapshot(), self._view)
         return self
+
+    def opened_at(self, version: int | str) -> Self:
+        """The space at a version or tag, to read; what both have in common, as an index, is not opened again.
+
+        Raises:
+            UnknownVersion: No such version or tag (any more).
+        """
+        other = copy(self)
+        other.at = version
+        other._view = other._viewed(self.files.snapshot(self.files.resolve(version)), self._view)
+        return other
 
     def _written(self, manifest: Manifest | None) -> int:
         """After a write: move to the version it made."""

@@ -20,7 +20,8 @@ from latentstore.types import Array
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
-FEW = 100  # ids that are quicker read one by one than by Arrow's kernels
+FEW = 64  # ids that are quicker read one by one than by Arrow's kernels
+KEPT = 1 << 18  # rows whose ids are kept as Python text once as many were asked for: 20 MB
 _FLOAT = np.dtype("<f4").itemsize
 
 
@@ -46,6 +47,9 @@ class Gather:
         lowest = int(addresses.argmin())
         self._starts = (addresses - addresses[lowest]) // _FLOAT
         counts = np.array([segment.record.count for segment in segments], np.int64)
+        self._total, self._first_kept = int(counts.sum()), np.cumsum(counts) - counts
+        self._asked = 0  # ids given so far
+        self._kept: Array | None = None  # all of them as text
         ends = self._starts + counts * dim
         # Windows of d floats from every offset on. Only offsets within a segment are ever asked for.
         self._windows = np.lib.stride_tricks.as_strided(
@@ -96,6 +100,16 @@ class Gather:
 
     def ids(self, rows: Int64[Array, " m"]) -> Array:
         """Ids, dtype object, (m,), of absolute rows, which must be in the snapshot."""
+        if self._kept is not None:
+            numbers, positions = self.place(rows)
+            found: Array = self._kept[self._first_kept[numbers] + positions]
+            return found
+        self._asked += len(rows)
+        if self._asked > self._total and self._total <= KEPT:
+            texts = [segment.ids.to_pylist() for segment in self._segments]
+            kept = np.empty(self._total, object)
+            kept[:] = [one for part in texts for one in part]
+            self._kept = kept
         gathered = np.empty(len(rows), object)
         if len(rows) <= FEW:
             texts = self._texts = self._texts or [segment.id_at for segment in self._segments]

@@ -1,0 +1,78 @@
+"""Paths, grids and samples."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from latentstore.errors import InputError
+from latentstore.server.calls import Call
+from latentstore.server.handlers.queries import realism
+from latentstore.server.pictures import decoded
+from latentstore.server.wire import GridAsked, Gridded, InterpolateAsked, SampleAsked, Sampled, Walked
+
+
+def interpolate(call: Call) -> Walked:
+    """Walk from one latent to another, with pictures and what is around each frame."""
+    asked: InterpolateAsked = call.body
+    call.limits.check("steps", asked.steps, "steps")
+    space = call.space()
+    path = space.interpolate(
+        asked.from_, *asked.through, asked.to, steps=asked.steps, method=asked.method, smoothing=asked.smoothing
+    )
+    return Walked(
+        space=space.name,
+        version=space.version,
+        method=path.method,
+        latents=path.latents.tolist(),
+        anchors=list(path.anchors),
+        report=asdict(path.report),
+        pictures=decoded(space, path.latents) if asked.pictures else None,
+    )
+
+
+def grid(call: Call) -> Gridded:
+    """All mixes of three or four latents."""
+    asked: GridAsked = call.body
+    columns = asked.rows if asked.columns is None else asked.columns
+    call.limits.check("steps", asked.rows * columns, "cells")
+    space = call.space()
+    made = space.interpolate_grid(
+        *asked.anchors, rows=asked.rows, columns=asked.columns, method=asked.method, smoothing=asked.smoothing
+    )
+    inside = made.inside.ravel()
+    latents = made.latents.reshape(-1, space.dim)
+    real = np.full(len(latents), np.nan)
+    real[inside] = realism(space, latents[inside]) or np.nan
+    drawn = decoded(space, latents[inside]) if asked.pictures else None
+    pictures = iter(drawn or ())
+    return Gridded(
+        space=space.name,
+        version=space.version,
+        method=made.method,
+        shape=(made.inside.shape[0], made.inside.shape[1]),
+        latents=[one if there else None for one, there in zip(latents.tolist(), inside, strict=True)],
+        realism=[float(one) if np.isfinite(one) else None for one in real],
+        pictures=None if drawn is None else [next(pictures) if there else None for there in inside],
+    )
+
+
+def sample(call: Call) -> Sampled:
+    """Draw new latents from where the data lies."""
+    asked: SampleAsked = call.body
+    call.limits.check("samples", asked.n, "samples")
+    if not 0 <= asked.seed < 1 << 63:
+        raise InputError(f"seed is {asked.seed}; choose a whole number from 0 to {(1 << 63) - 1}")
+    space = call.space()
+    drawn = space.sample(asked.n, method=asked.method, label=asked.label, column=asked.column, seed=asked.seed)
+    return Sampled(
+        space=space.name,
+        version=space.version,
+        method=drawn.method,
+        seed=asked.seed,
+        latents=drawn.latents.tolist(),
+        realism=realism(space, drawn.latents),
+        nearest=space.search(drawn.latents, 1).ids[:, 0].tolist(),
+        pictures=decoded(space, drawn.latents) if asked.pictures else None,
+    )
