@@ -138,7 +138,7 @@ class Edited(msgspec.Struct, kw_only=True, frozen=True):
 class DecodeAsked(Asked, kw_only=True, frozen=True):
     """Draw latents: given as such, as a query, or as points of a map."""
 
-    latents: list[float] | list[list[float]] | None = None
+    latents: list[float | list[float]] | None = None
     query: Points | None = None
     points: list[list[float]] | None = None
     map: str = "umap"
