@@ -96,3 +96,10 @@ def serve(store: Path) -> Iterator[Serve]:
     """Serve the copy, with options of `make_app`."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(serving(store, **options))
+
+
+@pytest.fixture
+def serve_it() -> Iterator[Serve]:
+    """Serve any store, with options of `make_app`."""
+    with ExitStack() as stack:
+        yield lambda path, **options: stack.enter_context(serving(path, **options))
