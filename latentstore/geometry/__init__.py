@@ -6,6 +6,8 @@ Functions take arrays that were checked at the door (`latentstore.types.check_ve
 from latentstore.geometry.attributes import AttributeVector, logistic, mean_difference
 from latentstore.geometry.centroids import Centroids, centroids
 from latentstore.geometry.dimension import IntrinsicDimension, levina_bickel, two_nn
+from latentstore.geometry.image_transport import ImageBarycenter, image_barycenter
+from latentstore.geometry.means import spherical_mean
 from latentstore.geometry.metrics import normalise, pairwise_distances, pairwise_similarities
 from latentstore.geometry.neighbour_graph import NeighbourGraph
 from latentstore.geometry.paths import gaussian, lerp, mix_gaussian, slerp
@@ -13,23 +15,39 @@ from latentstore.geometry.polylines import polyline_length, resample, smooth
 from latentstore.geometry.realism import RealismScale, kth_distances
 from latentstore.geometry.sampling import Mixture, fit_gaussian, fit_mixture
 from latentstore.geometry.scores import auc
+from latentstore.geometry.transport import (
+    CloudBarycenter,
+    Gaussian,
+    GaussianTransport,
+    bures_wasserstein,
+    cloud_barycenter,
+    match,
+)
 
 __all__ = [
     "AttributeVector",
     "Centroids",
+    "CloudBarycenter",
+    "Gaussian",
+    "GaussianTransport",
+    "ImageBarycenter",
     "IntrinsicDimension",
     "Mixture",
     "NeighbourGraph",
     "RealismScale",
     "auc",
+    "bures_wasserstein",
     "centroids",
+    "cloud_barycenter",
     "fit_gaussian",
     "fit_mixture",
     "gaussian",
+    "image_barycenter",
     "kth_distances",
     "lerp",
     "levina_bickel",
     "logistic",
+    "match",
     "mean_difference",
     "mix_gaussian",
     "normalise",
@@ -39,5 +57,6 @@ __all__ = [
     "resample",
     "slerp",
     "smooth",
+    "spherical_mean",
     "two_nn",
 ]
