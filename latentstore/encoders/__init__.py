@@ -8,6 +8,7 @@ from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
 from latentstore.encoders.classifier import Classifier
 from latentstore.encoders.cores import one_thread_each
+from latentstore.encoders.flow import Flow, FlowOptions, train_flow
 from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
 from latentstore.encoders.pca import PCA
@@ -22,6 +23,8 @@ __all__ = [
     "Autoencoder",
     "Classifier",
     "Encoder",
+    "Flow",
+    "FlowOptions",
     "GeodesicSolver",
     "Geodesics",
     "Hybrid",
@@ -35,5 +38,6 @@ __all__ = [
     "register",
     "save_encoder",
     "train",
+    "train_flow",
     "training_options",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REGULARISATION = 4e-3  # of the entropy, in squared image sides: debiased, it costs no sharpness that an eye would see
 LOG_DOMAIN = 3e-3  # below, kernels underflow between opposite corners, whose distance squared is 2
-# What POT adds to a kernel before it takes logarithms. Its default, 1e-15, is more than what arrives from mass that lies
+# What POT adds to a kernel before it takes logarithms. Its default, 1e-15, is more than what arrives of mass that lies
 # half an image away: far blobs then stay apart, blurred, and the solver converges to that.
 FLOOR = 1e-290
 TOLERANCE = 2e-5  # of the marginals, in units of the mass: total variation between the images' scalings

@@ -1,4 +1,4 @@
-"""Optimal transport between sets of latents: the map between two Gaussians, the match of two sets, the mean of clouds."""
+"""Optimal transport of latents: the map between two Gaussians, the match of two sets, the mean of point clouds."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class GaussianTransport:
         return np.asarray(inverse @ _root(root @ self.target.covariance @ root) @ inverse)
 
     def __call__(self, latents: Float[Array, "n d"], amount: float = 1.0) -> Float64[Array, "n d"]:
-        """Move latents (n, d) a fraction of their way: 0 not at all, 1 to T(x); between, along McCann's interpolation."""
+        """Move latents (n, d) a fraction of the way to T(x): 0 not at all, 1 wholly (McCann's interpolation)."""
         x = np.asarray(latents, np.float64)
         return np.asarray(x + amount * (self.target.mean + (x - self.source.mean) @ self.matrix - x))
 

@@ -1,4 +1,4 @@
-"""Transport by its theorems: Gaussians in the middle, maps that push one Gaussian to the other, matches of least cost."""
+"""Transport by its theorems: the Gaussian in the middle, maps that push one to the other, matches of least cost."""
 
 from __future__ import annotations
 
