@@ -1,11 +1,12 @@
-"""Latent flow matching: a small network whose velocities carry noise to where the latents lie.
+"""Latent flow matching: a small network whose velocities carry a mixture of Gaussians to where the latents lie.
 
-With x₀ ~ N(0, I) and x₁ a latent, xₜ = (1 − t) x₀ + t x₁ moves at x₁ − x₀; the network learns its mean at (x, t),
-and the ordinary differential equation dx/dt = v(x, t) then carries N(0, I) to the latents' distribution. The latents of
-each label are whitened on their own, and the velocity between two N(0, I), known in closed form, is given: the network
-learns how the latents of a label differ from a Gaussian, and begins at one Gaussian per label.
+With x₀ from the mixture and x₁ a latent, xₜ = (1 − t) x₀ + t x₁ moves at x₁ − x₀; the network learns the mean of that
+at (x, t), and the ordinary differential equation dx/dt = v(x, t) then carries the mixture to the latents' distribution.
+Each latent is paired with noise of the component that it came from, so that ways are short: an untrained network, whose
+velocity is 0, draws from the mixture, and what is left to learn is how latents differ from it.
 
-Source: Y. Lipman et al., Flow matching for generative modeling, ICLR 2023 (the optimal-transport path, σ = 0).
+Source: Y. Lipman et al., Flow matching for generative modeling, ICLR 2023 (the optimal-transport path, σ = 0); A. Tong
+et al., Improving and generalizing flow-based generative models with minibatch optimal transport, TMLR 2024 (any source).
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from latentstore.errors import ChecksumMismatch, DidNotConverge, InputError, Man
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
 
+    from latentstore.geometry import Mixture
     from latentstore.types import Array
 
-FREQUENCIES = 8  # of the time: sin and cos of 2π·(1 … 8)·t / 2
-AVERAGE = 0.998  # of the weights, from step to step: the mean of the last 500 steps moves less than the last one
-SOLVER_STEPS = 16  # of the midpoint rule, two evaluations each
+FREQUENCIES = 8  # of the time: sin and cos of π·(1 … 8)·t
+AVERAGE = 0.995  # of the weights, from step to step: the mean of the last 200 steps moves less than the last one
+SOLVER_STEPS = 8  # of the midpoint rule, two evaluations each: ways are nearly straight, 4 are as good
 CHUNK = 4096
 
 
@@ -50,7 +52,7 @@ class FlowOptions:
         blocks: Its residual blocks.
     """
 
-    steps: int = number(3_000, 1, 1_000_000)
+    steps: int = number(1_500, 1, 1_000_000)
     batch_size: int = number(512, 2, 65_536)
     learning_rate: float = number(2e-3, 1e-8, 1)
     hidden: int = number(256, 8, 8_192)
@@ -78,31 +80,53 @@ class Velocity(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """Velocities (m, d) at x (m, d), times (m,) and labels (m,)."""
-        waves = math.pi * t[:, None] * torch.arange(1, FREQUENCIES + 1, device=x.device)
+        waves = math.pi * t[:, None] * torch.arange(1, FREQUENCIES + 1)
         told = torch.cat([waves.sin(), waves.cos(), functional.one_hot(label, self.labels).to(x.dtype)], 1)
         told = functional.silu(self.told(told))
         h = self.enter(x)
         for first, second in zip(self.first, self.second, strict=True):
             h = h + second(functional.silu(first(functional.layer_norm(h, h.shape[1:]) + told)))
-        learned: Tensor = self.leave(functional.layer_norm(h, h.shape[1:]))
-        return learned + ((2 * t - 1) / (t**2 + (1 - t) ** 2))[:, None] * x  # E[x₁ − x₀ | xₜ] where both are N(0, I)
+        velocity: Tensor = self.leave(functional.layer_norm(h, h.shape[1:]))
+        return velocity
+
+
+@dataclass(frozen=True, eq=False)
+class _Noise:
+    """Where flows begin: the components of all labels, in the network's coordinates, float32 tensors.
+
+    Attributes:
+        weights: Sum 1, (c,).
+        means: (c, d).
+        factors: (c, d, d).
+        labels: Number of each component's label, int64, (c,).
+    """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    labels: Tensor
+
+    def at(self, components: Tensor, noise: Tensor) -> Tensor:
+        """x₀ of components (m,) from standard normal noise (m, d)."""
+        return self.means[components] + torch.einsum("mij,mj->mi", self.factors[components], noise)
 
 
 class Flow:
     """A trained flow: draws latents of a space, of one label or of all.
 
     Attributes:
-        spec: dim, labels with their shares, options: with the weights it determines every sample.
-        labels: What it can be asked for.
-        shares: Of the latents it was trained on, by label, float64, shape (c,).
+        spec: dim, labels, options, seed: with the weights it determines every sample.
+        labels: What it can be asked for; None stands for latents without a label.
     """
 
-    def __init__(self, network: Velocity, spec: Mapping[str, Any], centres: Tensor, factors: Tensor) -> None:
+    def __init__(
+        self, network: Velocity, spec: Mapping[str, Any], noise: _Noise, centre: Tensor, scale: Tensor
+    ) -> None:
         self.network = network.float().eval().requires_grad_(False)
         self.spec = dict(spec)
         self.labels: tuple[str | None, ...] = tuple(spec["labels"])
-        self.shares = np.asarray(spec["shares"], np.float64)
-        self.centres, self.factors = centres, factors  # by label: (c, d), and L (c, d, d) of the covariances L Lᵀ
+        self._noise = noise
+        self._centre, self._scale = centre, scale  # latents are scale · x + centre: (d,), lower triangular (d, d)
 
     def draw(
         self, n: int, generator: np.random.Generator, *, label: str | None = None, truncation: float = 1.0,
@@ -112,44 +136,41 @@ class Flow:
 
         Args:
             n: How many.
-            generator: For everything random; for the same one, truncations share labels and directions.
+            generator: For everything random; for the same one, truncations share components and directions.
             label: Only like latents with it; None: of all labels, as often as they were.
             truncation: What the noise that the flow starts from is multiplied by: 1 draws from the learned
-                distribution, .5 from what it makes of the noise's inner part, 0 gives one latent per label.
+                distribution, .5 from what becomes of starts half as far from their component's mean, 0 of the means.
             steps: Of the midpoint rule from t = 0 to 1.
 
         Raises:
             UnknownLabel: The flow was not trained on it.
         """
-        if label is not None and label not in self.labels:
-            known = [one for one in self.labels if one is not None]
-            raise UnknownLabel(f"the flow was trained on no latent with label {label!r}; {suggest(label, known)}")
-        if label is None:
-            chosen = generator.choice(len(self.shares), size=n, p=self.shares / self.shares.sum())
-        else:
-            chosen = np.full(n, self.labels.index(label))
-        dim = self.centres.shape[1]
-        noise = truncation * generator.standard_normal((n, dim))
-        parts = [np.empty((0, dim), np.float32)]
+        weights = self._noise.weights.numpy().astype(np.float64)
+        if label is not None:
+            if label not in self.labels:
+                known = [one for one in self.labels if one is not None]
+                raise UnknownLabel(f"the flow was trained on no latent with label {label!r}; {suggest(label, known)}")
+            weights = weights * (self._noise.labels.numpy() == self.labels.index(label))
+        chosen = generator.choice(len(weights), size=n, p=weights / weights.sum())
+        noise = truncation * generator.standard_normal((n, self.spec["dim"]))
+        parts = [np.empty((0, self.spec["dim"]), np.float32)]
         with torch.inference_mode():
             for first in range(0, n, CHUNK):
-                part = slice(first, first + CHUNK)
-                x = torch.from_numpy(noise[part].astype(np.float32))
-                which = torch.from_numpy(chosen[part].astype(np.int64))
+                which = torch.from_numpy(chosen[first : first + CHUNK])
+                x = self._noise.at(which, torch.from_numpy(noise[first : first + CHUNK].astype(np.float32)))
+                labels = self._noise.labels[which]
                 for step in range(steps):
                     t = torch.full((len(x),), step / steps)
-                    middle = x + self.network(x, t, which) / (2 * steps)
-                    x = x + self.network(middle, t + 1 / (2 * steps), which) / steps
-                for one in range(len(self.labels)):
-                    mine = which == one
-                    x[mine] = x[mine] @ self.factors[one].T + self.centres[one]
-                parts.append(x.numpy())
+                    middle = x + self.network(x, t, labels) / (2 * steps)
+                    x = x + self.network(middle, t + 1 / (2 * steps), labels) / steps
+                parts.append((x @ self._scale.T + self._centre).numpy())
         return np.ascontiguousarray(np.concatenate(parts))
 
     def to_bytes(self) -> bytes:
         """The weights as safetensors."""
-        tensors = {name: value.contiguous() for name, value in self.network.state_dict().items()}
-        content: bytes = save(tensors | {"centres": self.centres, "factors": self.factors})
+        tensors = {f"network.{name}": value.contiguous() for name, value in self.network.state_dict().items()}
+        tensors |= {f"noise.{name}": value for name, value in vars(self._noise).items()}
+        content: bytes = save(tensors | {"centre": self._centre, "scale": self._scale})
         return content
 
     @classmethod
@@ -161,23 +182,24 @@ class Flow:
             ManifestInvalid: They do not belong to the spec.
         """
         try:
-            weights = load(content)
+            tensors = load(content)
         except SafetensorError as error:
             raise ChecksumMismatch(f"the weights of a flow are damaged ({error}); fit it again") from error
         try:
             options = read_options(FlowOptions, spec["options"], what="flow")
             network = Velocity(spec["dim"], len(spec["labels"]), options)
-            centres, factors = weights.pop("centres"), weights.pop("factors")
+            weights = {name.removeprefix("network."): x for name, x in tensors.items() if name.startswith("network.")}
             network.load_state_dict(weights)
+            noise = _Noise(*(tensors[f"noise.{name}"] for name in ("weights", "means", "factors", "labels")))
+            return cls(network, spec, noise, tensors["centre"], tensors["scale"])
         except (KeyError, TypeError, RuntimeError, InputError) as error:
             raise ManifestInvalid(f"the spec of a flow does not fit its weights ({error}); fit it again") from error
-        return cls(network, spec, centres, factors)
 
 
 def train_flow(
     latents: Float32[Array, "n d"],
     labels: Int64[Array, " n"],
-    names: Sequence[str | None],
+    mixtures: Mapping[str | None, Mixture],
     *,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -186,16 +208,16 @@ def train_flow(
     """Train a flow on latents.
 
     Args:
-        latents: Shape (n, d), n > d.
-        labels: Position of each one's label in `names`, shape (n,).
-        names: The labels; None stands for latents without one.
+        latents: Shape (n, d), n ≥ 2.
+        labels: Position of each one's label in `mixtures`, shape (n,).
+        mixtures: By label, what its noise is drawn from: a mixture fitted to its latents.
         seed: Of first weights, batches, noise and times.
         progress: Told the fraction that is done.
         **options: Of `FlowOptions`.
 
     Returns:
-        The flow, and the mean loss of its last tenth: what is left of |x₁ − x₀ − v|² per dimension, of which most is
-        the noise's own.
+        The flow, and how much of the mean |x₁ − x₀|² it explains, in the mean of the last tenth of its steps: 0 where
+        latents do not differ from their mixtures, and more of them cannot be told.
 
     Raises:
         InputError: Too few latents.
@@ -203,33 +225,32 @@ def train_flow(
         DidNotConverge: The loss became NaN.
     """
     how = read_options(FlowOptions, options, what="flow")
-    count, dim = latents.shape
-    if count <= dim:
-        raise InputError(f"{count} latents of {dim} dimensions; a flow needs more latents than dimensions")
-    white, centres, factors = _whitened(latents, labels, len(names))
-    which = torch.from_numpy(np.ascontiguousarray(labels, np.int64))
-    generator = torch.Generator().manual_seed(seed)
-    network = Velocity(dim, len(names), how)
+    if len(latents) < 2:
+        raise InputError(f"{len(latents)} latents; a flow needs at least 2")
+    draws, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    centre, scale = _frame(latents)
+    ends = _tensor(np.linalg.solve(scale, (np.asarray(latents, np.float64) - centre).T).T)
+    noise, components = _noise(latents, labels, list(mixtures.values()), centre, scale, draws)
+    network = Velocity(latents.shape[1], len(mixtures), how)
     initialise(network, generator)
     nn.init.zeros_(network.leave.weight)
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=0.0, fused=True)
-    batch, losses = min(how.batch_size, count), []
-    order = torch.randperm(count, generator=generator)
+    batch, explained = min(how.batch_size, len(ends)), list[float]()
     for step in range(how.steps):
-        at = step * batch % (count - batch + 1)
-        if at < batch and step:
-            order = torch.randperm(count, generator=generator)
-        chosen = order[at : at + batch]
+        chosen = torch.randint(len(ends), (batch,), generator=generator)
+        start = noise.at(components[chosen], torch.randn((batch, ends.shape[1]), generator=generator))
+        t, way = torch.rand(batch, generator=generator), ends[chosen] - start
+        velocity = network(start + t[:, None] * way, t, noise.labels[components[chosen]])
+        loss = (velocity - way).square().mean()
         optimiser.param_groups[0]["lr"] = how.learning_rate * one_cycle(step / how.steps, 0.1)
-        loss = _loss(network, white[chosen], which[chosen], generator)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
+        explained.append(1 - float(loss.detach()) / float(way.square().mean()))
+        if not math.isfinite(explained[-1]):
             raise DidNotConverge(
-                "the flow's loss is not finite; lower learning_rate", iterations=step + 1, residual=losses[-1]
+                "the flow's loss is not finite; lower learning_rate", iterations=step + 1, residual=explained[-1]
             )
         keep = min(AVERAGE, (step + 1) / (step + 10))
         for name, value in network.state_dict().items():
@@ -237,35 +258,36 @@ def train_flow(
         if progress is not None and step % 50 == 49:
             progress((step + 1) / how.steps)
     network.load_state_dict(average)
-    shares = np.bincount(labels, minlength=len(names)) / count
-    spec = {"dim": dim, "labels": list(names), "shares": shares.tolist(), "options": asdict(how), "seed": seed}
-    return Flow(network, spec, centres, factors), float(np.mean(losses[-max(1, len(losses) // 10) :]))
+    spec = {"dim": latents.shape[1], "labels": list(mixtures), "options": asdict(how), "seed": seed}
+    last = explained[-max(1, len(explained) // 10) :]
+    return Flow(network, spec, noise, _tensor(centre), _tensor(scale)), float(np.mean(last))
 
 
-def _loss(network: Velocity, ends: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    starts = torch.randn(ends.shape, generator=generator)
-    t = torch.rand(len(ends), generator=generator)
-    between = torch.lerp(starts, ends, t[:, None])
-    off: Tensor = network(between, t, labels) - (ends - starts)
-    return off.square().mean()
-
-
-def _whitened(latents: Float32[Array, "n d"], labels: Int64[Array, " n"], count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents (n, d) whitened by label, the labels' means (c, d), and factors L (c, d, d) of their covariances L Lᵀ.
-
-    The covariance of a label has that of all in it, as so many more latents as there are dimensions.
-    """
+def _frame(latents: Float32[Array, "n d"]) -> tuple[Array, Array]:
+    """Mean (d,) and Cholesky factor (d, d) of the latents: in its coordinates they are white."""
     wide = np.asarray(latents, np.float64)
-    dim = wide.shape[1]
-    pooled = np.atleast_2d(np.cov(wide.T, bias=True))
-    pooled += (1e-6 * np.trace(pooled) / dim + 1e-12) * np.eye(dim)
-    white = np.empty(wide.shape, np.float32)
-    centres, factors = np.empty((count, dim)), np.empty((count, dim, dim))
-    for one in range(count):
-        mine = wide[labels == one]
-        centres[one] = mine.mean(axis=0)
-        centred = mine - centres[one]
-        factors[one] = np.linalg.cholesky((centred.T @ centred + dim * pooled) / (len(mine) + dim))
-        white[labels == one] = np.linalg.solve(factors[one], centred.T).T
-    as_tensor = [torch.from_numpy(each.astype(np.float32)) for each in (white, centres, factors)]
-    return as_tensor[0], as_tensor[1], as_tensor[2]
+    covariance = np.atleast_2d(np.cov(wide.T, bias=True))
+    ridge = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
+    return wide.mean(axis=0), np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))
+
+
+def _noise(
+    latents: Float32[Array, "n d"], labels: Int64[Array, " n"], mixtures: Sequence[Mixture], centre: Array,
+    scale: Array, draws: np.random.Generator,
+) -> tuple[_Noise, Tensor]:  # fmt: skip
+    """All components in the network's coordinates, and of each latent the one that it came from."""
+    components, first = np.zeros(len(latents), np.int64), 0
+    for number_, mixture in enumerate(mixtures):
+        mine = np.flatnonzero(labels == number_)
+        components[mine] = first + mixture.trace(latents[mine], draws)
+        first += len(mixture)
+    shares = np.bincount(labels, minlength=len(mixtures)) / len(labels)
+    weights = np.concatenate([share * one.weights for share, one in zip(shares, mixtures, strict=True)])
+    means = np.linalg.solve(scale, (np.concatenate([one.means for one in mixtures]) - centre).T).T
+    factors = np.linalg.solve(scale, np.concatenate([one.factors for one in mixtures]))
+    of_label = torch.from_numpy(np.repeat(np.arange(len(mixtures)), [len(one) for one in mixtures]))
+    return _Noise(_tensor(weights), _tensor(means), _tensor(factors), of_label), torch.from_numpy(components)
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))

@@ -12,7 +12,7 @@ from latentstore.errors import InputError
 from latentstore.types import Array
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32, Float64
+    from jaxtyping import Float, Float32, Float64, Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,21 @@ class Mixture:
 
     def log_density(self, latents: Float[Array, "n d"]) -> Float64[Array, " n"]:
         """Natural logarithm of the density at each latent, shape (n,)."""
-        from scipy.linalg import solve_triangular
         from scipy.special import logsumexp
+
+        return np.asarray(logsumexp(self._log_parts(latents), axis=0))
+
+    def trace(self, latents: Float[Array, "n d"], generator: np.random.Generator) -> Int64[Array, " n"]:
+        """Draw for each latent (n, d) the component that it came from, by the odds of that; shape (n,)."""
+        parts = self._log_parts(latents)
+        shares = np.exp(parts - parts.max(axis=0))
+        levels = np.cumsum(shares, axis=0)
+        below = levels < levels[-1] * generator.random(len(latents))
+        return np.asarray(np.minimum(below.sum(axis=0), len(parts) - 1))
+
+    def _log_parts(self, latents: Float[Array, "n d"]) -> Float64[Array, "c n"]:
+        """log wₖ N(x | μₖ, Σₖ)."""
+        from scipy.linalg import solve_triangular
 
         d = self.means.shape[1]
         terms = np.empty((len(self.weights), len(latents)))
@@ -77,7 +90,7 @@ class Mixture:
             white = solve_triangular(factor, (np.asarray(latents, np.float64) - mean).T, lower=True)
             log_det = np.log(np.diag(factor)).sum()
             terms[c] = np.log(weight) - 0.5 * (d * np.log(2 * np.pi) + np.square(white).sum(axis=0)) - log_det
-        return np.asarray(logsumexp(terms, axis=0))
+        return terms
 
 
 def fit_gaussian(latents: Float[Array, "n d"]) -> Mixture:

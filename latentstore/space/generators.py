@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 LABEL = "label"
 MIXTURE, FLOW = "generation/gmm", "generation/flow"
 FITTED_ROWS = 60_000  # a mixture of so many 32-dimensional latents is fitted in some 8 s of CPU
-FLOW_ROWS = 200_000
 COMPONENTS = 1_000  # in all
 PER_COMPONENT = 2  # times d: latents that a component has at least; it has the pooled covariance as d more
 LEAST = 50  # of them, however few dimensions
@@ -146,10 +145,14 @@ def fit_flow(
     """Train a flow and publish it as a new version."""
     from latentstore.encoders import train_flow
 
-    rows = _some(space, FLOW_ROWS)
-    names, which = _labels(space, rows, column) if column is not None else ([None], np.zeros(len(rows), np.int64))
-    flow, loss = train_flow(space.snapshot.vectors(rows), which, names, seed=seed, progress=progress, **options)
-    told = {"column": column, "seed": seed, "options": options, "spec": flow.spec, "loss": loss}
+    mixtures = open_whole(space) if column is None else open_mixtures(space, column)
+    rows = _some(space, FITTED_ROWS)
+    latents = space.snapshot.vectors(rows)
+    parts: dict[str | None, geometry.Mixture] = {None: mixtures.whole} if column is None else dict(mixtures.parts)
+    which = np.zeros(len(rows), np.int64) if column is None else _places(space, rows, column, list(parts))
+    known = which >= 0  # a stored mixture may be older than some labels
+    flow, explained = train_flow(latents[known], which[known], parts, seed=seed, progress=progress, **options)
+    told = {"column": column, "seed": seed, "options": options, "spec": flow.spec, "explained": explained}
     return _publish(space, FLOW, "flow", flow.to_bytes(), told)
 
 
@@ -199,8 +202,20 @@ def _labels(
             "column, or none"
         )
     names = sorted(set(values), key=lambda name: (name is None, name or ""))
+    return names, _numbers(values, names)
+
+
+def _places(
+    space: EmbeddingSpace, rows: Int64[Array, " r"], column: str, names: list[str | None]
+) -> Int64[Array, " r"]:
+    """The position in `names` of each row's label, −1 where it is none of them."""
+    found = space.snapshot.columns(rows, [column])[column].to_pylist()
+    return _numbers([None if value is None else str(value) for value in found], names)
+
+
+def _numbers(values: list[str | None], names: list[str | None]) -> Int64[Array, " n"]:
     places = {name: place for place, name in enumerate(names)}
-    return names, np.array([places[value] for value in values], np.int64)
+    return np.array([places.get(value, -1) for value in values], np.int64)
 
 
 def _grouped(latents: Float32[Array, "n d"]) -> tuple[list[str | None], Int64[Array, " n"]]:

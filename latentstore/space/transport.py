@@ -199,9 +199,8 @@ def fit_transport(space: EmbeddingSpace, column: str, source: str, target: str) 
     """
     space.check_columns([column])
     rows = space.snapshot.live_rows()
-    values = np.array(
-        [str(v) if v is not None else None for v in space.snapshot.columns(rows, [column])[column].to_pylist()]
-    )
+    found = space.snapshot.columns(rows, [column])[column].to_pylist()
+    values: Shaped[Array, " r"] = np.array([None if one is None else str(one) for one in found], object)
     gaussians = []
     for label in (source, target):
         mine = rows[values == label]
