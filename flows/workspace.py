@@ -80,7 +80,8 @@ class Workspace:
         """The items, as they are now."""
         section = self.config.dataset
         with self.config.blame("dataset"):
-            dataset = open_dataset(section.name, **section.options)
+            drawn = lambda fraction: self.report("dataset", fraction, "drawn")  # noqa: E731
+            dataset = open_dataset(section.name, progress=drawn, **section.options)
             if self.config.encoder is None and len(dataset.item_shape) != 1:
                 raise ConfigInvalid(f"{section.name} gives images of {dataset.item_shape}; add an [encoder] section")
             return dataset
