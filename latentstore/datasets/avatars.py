@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -135,7 +136,7 @@ def _drawn(recipe: Recipe, n: int, progress: Callable[[float], None] | None) -> 
     workers = min(os.cpu_count() or 1, 8, -(-n // ALONE))
     edges = np.linspace(0, n, workers + 1).astype(int).tolist()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(part, zip(edges[:-1], edges[1:], strict=True)))
+        list(pool.map(part, pairwise(edges)))
     return items
 
 

@@ -1,5 +1,6 @@
 """What is measured of an encoder, a space, an index, a path and a map; the pictures and the page that show it."""
 
+from latentstore.evaluate.edits import Edits, aims_of, edit_metrics
 from latentstore.evaluate.encoders import encoder_metrics, fit_pca, reconstruction_errors, variational_metrics
 from latentstore.evaluate.judge import Judge
 from latentstore.evaluate.maps import image_metrics, map_metrics
@@ -8,9 +9,12 @@ from latentstore.evaluate.probes import knn_accuracy, linear_probe
 from latentstore.evaluate.spaces import dimension_metrics, index_metrics, recall
 
 __all__ = [
+    "Edits",
     "Judge",
     "WalkMeasures",
+    "aims_of",
     "dimension_metrics",
+    "edit_metrics",
     "encoder_metrics",
     "fit_pca",
     "image_metrics",
