@@ -172,7 +172,8 @@ class EvaluateSection(Section):
     so none unless asked for).
 
     `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
-    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge.
+    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
+    what each attribute vector does to `edit_items` test items, and what those of the `chain` do all at once.
     """
 
     label: str = "label"
@@ -183,6 +184,8 @@ class EvaluateSection(Section):
     umap_inverse: NonNegativeInt = 0
     judge: tuple[str, ...] = ()
     judge_epochs: PositiveInt | None = None
+    edit_items: PositiveInt = 500
+    chain: tuple[str, ...] = ()
     seed: Seed = 0
 
 

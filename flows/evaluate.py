@@ -54,6 +54,7 @@ def measure(work: Workspace) -> Evaluated:
     work.report("evaluate", 0.7)
     metrics |= _path_metrics(work, space)
     metrics |= _dimension_metrics(work, space)
+    metrics |= _edit_metrics(work, space)
     work.report("evaluate", 0.8)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
@@ -138,6 +139,28 @@ def _dimension_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, floa
     from latentstore.evaluate import dimension_metrics
 
     return dimension_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
+
+
+def _edit_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    """What each attribute vector does to test items, by the judge; none without a judge, a decoder or attributes."""
+    from latentstore.evaluate import edit_metrics
+
+    section, judge = work.config.evaluate, work.judge()
+    if judge is None or not _decodes(space):
+        return {}
+    test, labels = work.testing, {column: work.testing.labels(column) for column in judge.names}
+    told = {f"judge_{column}": share for column, share in judge.accuracy(test, labels).items()}
+    ids = test.dataset.ids[test.positions].tolist()
+    found = edit_metrics(
+        space,
+        judge,
+        ids=ids,
+        chain=section.chain,
+        items=section.edit_items,
+        seed=section.seed,
+        untried=lambda name, error: work.report.say(f"no edit by {name} is measured: {error}"),
+    )
+    return told | found.metrics()
 
 
 def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:

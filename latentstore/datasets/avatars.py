@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from latentstore.datasets.base import InMemory, object_array
-from latentstore.datasets.faces import Recipe
+from latentstore.datasets.faces import WINDOW, Recipe
 from latentstore.errors import ConfigInvalid, NotSupported, StorageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def open_avatars(
     """
     recipe = _check(n, seed, size, confound)
     releases = {name: _release(name) for name in PACKAGES}
-    key = sha256(json.dumps([asdict(recipe), n, releases, recipe.parts(50)["hair"].tolist()]).encode()).hexdigest()[:16]
+    drawn = [values.tolist() for values in recipe.parts(min(n, 100)).values()]
+    key = sha256(json.dumps([asdict(recipe), n, releases, WINDOW, drawn]).encode()).hexdigest()[:16]
     place = Path(folder) if folder is not None else _cache()
     items = _kept(place / f"{key}.rgb", (n, size, size, 3))
     if items is None:

@@ -43,7 +43,6 @@ PARTS = {
     "clothing": ("collar_sweater", "hoodie", "overall", "shirt_crew_neck", "shirt_v_neck"),
     "clothing_color": ("black", "blue_02", "pastel_green", "pastel_yellow", "red", "white"),
 }
-COLUMNS = ("smiling", "glasses", *PARTS, "accessory")
 WINDOW = "30 22 204 204"  # of the 264 × 280 units of a drawing: from the hair to the collar, square
 
 
@@ -63,20 +62,18 @@ class Recipe:
 
     def parts(self, n: int) -> dict[str, Shaped[Array, " n"]]:
         """By column, what each of the first n faces has; a face is the same whatever n is."""
-        drawn = {name: np.random.default_rng([self.seed, number]) for number, name in enumerate((*COLUMNS, "tie"))}
-
-        def half(name: str) -> Shaped[Array, " n"]:
-            return drawn[name].random(n) < 0.5
-
-        smiling, tied = half("smiling"), drawn["tie"].random(n) < self.confound
-        glasses = np.where(tied, smiling, half("glasses"))
+        drawn = {  # one stream each, drawn from once
+            name: np.random.default_rng([self.seed, number]).random(n)
+            for number, name in enumerate(("smiling", "glasses", "bearded", "tied", "smile", "accessory", *PARTS))
+        }
+        smiling, tied = drawn["smiling"] < 0.5, drawn["tied"] < self.confound
+        glasses = np.where(tied, smiling, drawn["glasses"] < 0.5)
         found: dict[str, Shaped[Array, " n"]] = {"smiling": smiling, "glasses": glasses}
         for name, choices in PARTS.items():
-            found[name] = _pick(drawn[name].random(n), choices)
-        bearded = drawn["facial_hair"].random(n) < 0.5
-        found["facial_hair"] = np.where(bearded, found["facial_hair"], "none")
-        found["mouth"] = np.where(smiling, _pick(drawn["mouth"].random(n), SMILES), found["mouth"])
-        found["accessory"] = np.where(glasses, _pick(drawn["accessory"].random(n), GLASSES), "none")
+            found[name] = _pick(drawn[name], choices)
+        found["facial_hair"] = np.where(drawn["bearded"] < 0.5, found["facial_hair"], "none")
+        found["mouth"] = np.where(smiling, _pick(drawn["smile"], SMILES), found["mouth"])
+        found["accessory"] = np.where(glasses, _pick(drawn["accessory"], GLASSES), "none")
         return found
 
     def draw(self, start: int, stop: int) -> Iterator[UInt8[Array, "h w 3"]]:

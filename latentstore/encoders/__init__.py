@@ -1,4 +1,4 @@
-"""Encoders: pca, autoencoder, vae, hybrid, classifier. The only home of torch.
+"""Encoders: pca, autoencoder, vae, hybrid, contrastive, classifier. The only home of torch.
 
 A later kind is one file with a `@register`ed `Model` and a line here.
 """
@@ -7,6 +7,7 @@ from latentstore.encoders.autoencoder import Autoencoder
 from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
 from latentstore.encoders.classifier import Classifier
+from latentstore.encoders.contrastive import Contrastive
 from latentstore.encoders.cores import one_thread_each
 from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
@@ -21,6 +22,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Classifier",
+    "Contrastive",
     "Encoder",
     "GeodesicSolver",
     "Geodesics",

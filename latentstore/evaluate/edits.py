@@ -5,7 +5,7 @@ Nothing here knows faces: any space with a decoder, attribute vectors, and a jud
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,11 +149,12 @@ def edit_metrics(
     space: EmbeddingSpace,
     judge: Judge,
     *,
-    where: str | None = None,
+    ids: Sequence[str] | None = None,
     strengths: Sequence[float] = STRENGTHS,
     chain: Sequence[str] = (),
     items: int = 500,
     seed: int = 0,
+    untried: Callable[[str, InputError], None] | None = None,
 ) -> Edits:
     """Add attributes to stored items, decode them, and ask the judge.
 
@@ -164,11 +165,13 @@ def edit_metrics(
     Args:
         space: With a decoder and attribute vectors.
         judge: Trained on items, of columns of the space.
-        where: Which items are edited, for example "split = 'test'"; None for all.
+        ids: Which items are edited, best some that the encoder never saw; None for all.
         strengths: What to multiply the attribute vectors with.
         chain: Names of attributes to be added all at once; none, or at least two of different columns.
         items: At most so many are edited for each.
         seed: Chooses them.
+        untried: Told the name of an attribute that no item lacks, and why; it is then left out. By default the error
+            is raised.
 
     Returns:
         One `EditMeasures` for each attribute that some column of the judge tells (see `aims_of`), and the chain's.
@@ -182,7 +185,7 @@ def edit_metrics(
     if not strengths:
         raise InputError("strengths are empty; pass at least one")
     linked = _linked(chain, aims)
-    rows = space.snapshot.live_rows() if where is None else space.matching(where)
+    rows = space.snapshot.live_rows() if ids is None else space.rows_of(ids)
     rows = np.random.default_rng(seed).permutation(rows)
     latents, columns = space.snapshot.vectors(rows), list(judge.names)
     before = _said(space, judge, latents) if len(rows) else {}
@@ -195,7 +198,11 @@ def edit_metrics(
     for aim in aims.values():
         chosen = _without(before, [aim])[:items]
         if not len(chosen):
-            raise InputError(f"no item to try attribute {aim.attribute!r} on; choose others with where")
+            error = InputError(f"none of the {len(rows)} items lacks attribute {aim.attribute!r}; choose other ids")
+            if untried is None:
+                raise error
+            untried(aim.attribute, error)
+            continue
         asked = {column: answers[chosen] for column, answers in before.items()}
         direction = space.latent(_quoted(aim.attribute)).vector
         effects = {
@@ -204,10 +211,10 @@ def edit_metrics(
         }
         measured.append(EditMeasures(aim, len(chosen), effects))
     chained = None
-    if linked:
+    if linked and all(aim.attribute in {one.aim.attribute for one in measured} for aim in linked):
         chosen = _without(before, linked)[:items]
         if not len(chosen):
-            raise InputError(f"no item lacks all of {', '.join(chain)}; choose others with where, or a shorter chain")
+            raise InputError(f"no item lacks all of {', '.join(chain)}; choose other ids, or a shorter chain")
         best = {one.aim.attribute: one.best for one in measured}
         amounts = tuple(best[aim.attribute] for aim in linked)
         moved = latents[chosen] + _sum(space, linked, amounts)
@@ -221,7 +228,7 @@ def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:
         if name not in aims:
             raise UnknownAttribute(f"chain names {name!r}, which no judged attribute is; {suggest(name, aims)}")
     linked = [aims[name] for name in chain]
-    if len(linked) == 1 or len({aim.column for aim in linked}) < len(linked):
+    if linked and (len(linked) == 1 or len({aim.column for aim in linked}) < len(linked)):
         raise InputError(f"chain {list(chain)} needs at least two attributes, each of another column")
     return linked
 
