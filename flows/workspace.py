@@ -56,7 +56,9 @@ class Workspace:
     @cached_property
     def store(self) -> LatentStore:
         """The store, made on first use."""
-        return open_store(self.config.store)
+        encoder = self.config.encoder  # code that its owner's own configuration names may be imported
+        named = () if encoder is None else (str(encoder.options.get("architecture", "")),)
+        return open_store(self.config.store, trusted_modules=named)
 
     @property
     def space(self) -> EmbeddingSpace | None:

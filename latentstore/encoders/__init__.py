@@ -1,4 +1,4 @@
-"""Encoders: pca, autoencoder, vae, hybrid, contrastive, classifier. The only home of torch.
+"""Encoders: pca, autoencoder, vae, hybrid, contrastive, pretrained, classifier. The only home of torch.
 
 A later kind is one file with a `@register`ed `Model` and a line here.
 """
@@ -12,6 +12,7 @@ from latentstore.encoders.cores import one_thread_each
 from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
 from latentstore.encoders.pca import PCA
+from latentstore.encoders.pretrained import Pretrained
 from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.training import TrainingRecord, train, training_options
 from latentstore.encoders.vae import VAE
@@ -28,6 +29,7 @@ __all__ = [
     "Geodesics",
     "Hybrid",
     "Model",
+    "Pretrained",
     "Progress",
     "TrainingOptions",
     "TrainingRecord",
