@@ -143,24 +143,18 @@ def _dimension_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, floa
 
 def _edit_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
     """What each attribute vector does to test items, by the judge; none without a judge, a decoder or attributes."""
-    from latentstore.evaluate import edit_metrics
+    from flows.judging import edits_of, edits_picture
 
-    section, judge = work.config.evaluate, work.judge()
+    judge = work.judge()
     if judge is None or not _decodes(space):
         return {}
-    test, labels = work.testing, {column: work.testing.labels(column) for column in judge.names}
-    told = {f"judge_{column}": share for column, share in judge.accuracy(test, labels).items()}
-    ids = test.dataset.ids[test.positions].tolist()
-    found = edit_metrics(
-        space,
-        judge,
-        ids=ids,
-        chain=section.chain,
-        items=section.edit_items,
-        seed=section.seed,
-        untried=lambda name, error: work.report.say(f"no edit by {name} is measured: {error}"),
-    )
-    return told | found.metrics()
+    test = work.testing
+    told = judge.accuracy(test, {column: test.labels(column) for column in judge.names})
+    edits = edits_of(work, space, judge)
+    if edits.edits:
+        picture = edits_picture(work, space, judge, edits)
+        show_picture(work.config.space, "edits", "Test items, edited; crosses by the judge", picture)
+    return {f"judge_{column}": share for column, share in told.items()} | edits.metrics()
 
 
 def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:

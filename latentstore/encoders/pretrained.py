@@ -80,7 +80,8 @@ class Pretrained(Model):
     @property
     def numbers(self) -> int:
         """See the base class."""
-        return 24 * self.options.side**2  # the first layers hold that many for each item
+        side: int = self.options.side
+        return 24 * side**2  # the first layers hold that many for each item
 
     def fit(self, source: Source, seed: int, *, weights: str = "") -> None:
         """Read the weights, then take the principal components of the features of up to 10,000 items.

@@ -38,6 +38,11 @@ class Aim:
     column: str
     value: Any
 
+    @property
+    def expression(self) -> str:
+        """The attribute vector in the latent algebra."""
+        return "attribute('{}')".format(self.attribute.replace("'", "''"))
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -204,7 +209,7 @@ def edit_metrics(
             untried(aim.attribute, error)
             continue
         asked = {column: answers[chosen] for column, answers in before.items()}
-        direction = space.latent(_quoted(aim.attribute)).vector
+        direction = space.latent(aim.expression).vector
         effects = {
             float(strength): _effect(space, judge, latents[chosen] + np.float32(strength) * direction, asked, [aim])[0]
             for strength in strengths
@@ -234,12 +239,8 @@ def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:
 
 
 def _sum(space: EmbeddingSpace, aims: Sequence[Aim], strengths: Sequence[float]) -> Float32[Array, " d"]:
-    terms = (f"{strength!r} * {_quoted(aim.attribute)}" for aim, strength in zip(aims, strengths, strict=True))
+    terms = (f"{strength!r} * {aim.expression}" for aim, strength in zip(aims, strengths, strict=True))
     return space.latent(" + ".join(terms)).vector
-
-
-def _quoted(attribute: str) -> str:
-    return "attribute('{}')".format(attribute.replace("'", "''"))
 
 
 def _without(said: Mapping[str, Shaped[Array, " n"]], aims: Sequence[Aim]) -> Shaped[Array, " m"]:
