@@ -202,13 +202,8 @@ def _edit_table(space: EmbeddingSpace, metrics: Mapping[str, float]) -> Iterator
         for name, key in keys.items()
     ]
     if "chain_success" in metrics:
-        told = (
-            f"{metrics['chain_success']:.1%}",
-            f"{metrics['chain_flipped']:.1%}",
-            "",
-            f"{metrics['chain_realism']:.2f}",
-        )
-        rows.append(("all of a chain", "", *told))
+        success, flipped, realism = (metrics[f"chain_{what}"] for what in ("success", "flipped", "realism"))
+        rows.append(("all of a chain", "", f"{success:.1%}", f"{flipped:.1%}", "", f"{realism:.2f}"))
     if rows:
         yield Table(
             "Edits, by a judge that never saw a latent",

@@ -64,16 +64,16 @@ def edits_sheet(
 def _columns(space: EmbeddingSpace, edits: Edits) -> list[tuple[str, Float32[Array, " d"], tuple[Aim, ...]]]:
     """Title, what is added to the latents, and what that aims at."""
     found: list[tuple[str, Float32[Array, " d"], tuple[Aim, ...]]] = []
-    moves = {}
+    moves: dict[str, Float32[Array, " d"]] = {}
     for number, one in enumerate(edits.edits):
         direction = space.latent(one.aim.expression).vector
-        moves[one.aim.attribute] = np.float32(one.best) * direction
+        moves[one.aim.attribute] = one.best * direction
         for share in SHARES if number == 0 else (1.0,):
             strength = share * one.best
             move: Float32[Array, " d"] = np.asarray(strength * direction, np.float32)
             found.append((f"{one.aim.attribute}\n× {strength:g}", move, (one.aim,)))
     if edits.chain is not None:
         aims = edits.chain.aims
-        total = np.sum([moves[aim.attribute] for aim in aims], axis=0, dtype=np.float32)
+        total: Float32[Array, " d"] = np.asarray(sum(moves[aim.attribute] for aim in aims), np.float32)
         found.append(("\n".join(f"+ {aim.attribute}" for aim in aims), total, aims))
     return found

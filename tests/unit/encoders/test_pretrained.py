@@ -186,7 +186,10 @@ def test_weights_are_read_and_never_run(tmp_path: Path, weights: Path) -> None:
         ({"dim": 13}, "has 12 features"),
         ({"mean": [0.5]}, "pass a list of 3 numbers"),
         ({"arguments": {"width": {1}}}, "which JSON cannot hold"),
-        ({"architecture": "resnet18", "weights": "IMAGENET1K_V9"}, "resnet18 has no weights 'IMAGENET1K_V9'"),
+        (
+            {"architecture": "resnet18", "weights": "IMAGENET1K_V9"},
+            "torchvision has no weights 'IMAGENET1K_V9' of resnet18",
+        ),
         ({"architecture": "resnet18", "weights": "IMAGENET1K_V1"}, "nothing is downloaded"),
     ):
         with pytest.raises(ConfigInvalid, match=message):
