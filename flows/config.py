@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,6 +77,13 @@ class OpenSection(Section):
 PATH_OPTIONS = ("folder", "path", "root")
 
 
+def _resolved(given: Any, context: ValidationInfo, options: Iterable[str]) -> Any:
+    if not isinstance(given, dict):
+        return given
+    named = {key: value for key in options if isinstance(value := given.get(key), str)}
+    return {**given, **{key: str(_from_file(Path(value), context)) for key, value in named.items()}}
+
+
 class DatasetSection(OpenSection):
     """Where the items come from: `latentstore.datasets.open_dataset(name, **options)`."""
 
@@ -85,12 +92,7 @@ class DatasetSection(OpenSection):
     @model_validator(mode="before")
     @classmethod
     def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
-        if not isinstance(given, dict):
-            return given
-        paths = {
-            key: str(_from_file(Path(given[key]), context)) for key in PATH_OPTIONS if isinstance(given.get(key), str)
-        }
-        return {**given, **paths}
+        return _resolved(given, context, PATH_OPTIONS)
 
 
 class SplitSection(Section):
@@ -120,6 +122,13 @@ class EncoderSection(OpenSection):
     seed: Seed = 0
     labels: str | None = None
     retrain: Literal["recipe", "data"] = "recipe"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
+        # Weights of a pretrained network: a file, where they are not a name of torchvision's.
+        name = given.get("weights") if isinstance(given, dict) else None
+        return _resolved(given, context, ["weights"] if isinstance(name, str) and {"/", "."} & {*name} else [])
 
 
 class EmbedSection(Section):
@@ -172,7 +181,8 @@ class EvaluateSection(Section):
     so none unless asked for).
 
     `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
-    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge.
+    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
+    what each attribute vector does to `edit_items` test items, and what those of the `chain` do all at once.
     """
 
     label: str = "label"
@@ -183,6 +193,8 @@ class EvaluateSection(Section):
     umap_inverse: NonNegativeInt = 0
     judge: tuple[str, ...] = ()
     judge_epochs: PositiveInt | None = None
+    edit_items: PositiveInt = 500
+    chain: tuple[str, ...] = ()
     seed: Seed = 0
 
 

@@ -117,6 +117,7 @@ def space_section(
         *_search_table(metrics),
         *_path_table(metrics),
         *_attribute_table(space),
+        *_edit_table(space, metrics),
         *_map_table(metrics, list(config.maps)),
     ]
     return Section(
@@ -186,6 +187,30 @@ def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
             ],
             "AUC: how often an item that has the attribute lies farther along the vector than one that has it not.",
             prose=frozenset({4, 5, 6}),
+        )
+
+
+def _edit_table(space: EmbeddingSpace, metrics: Mapping[str, float]) -> Iterator[Table]:
+    keys = {name: f"edit_{name}" for name in space.attributes["name"].to_pylist() if f"edit_{name}_success" in metrics}
+    rows = [
+        (
+            name,
+            f"{metrics[f'{key}_strength']:g}",
+            *(f"{metrics[f'{key}_{what}']:.1%}" for what in ("success", "flipped", "most_flipped")),
+            f"{metrics[f'{key}_realism']:.2f}",
+        )
+        for name, key in keys.items()
+    ]
+    if "chain_success" in metrics:
+        success, flipped, realism = (metrics[f"chain_{what}"] for what in ("success", "flipped", "realism"))
+        rows.append(("all of a chain", "", f"{success:.1%}", f"{flipped:.1%}", "", f"{realism:.2f}"))
+    if rows:
+        yield Table(
+            "Edits, by a judge that never saw a latent",
+            ("attribute added", "strength", "success", "others flipped", "most flipped column", "realism"),
+            rows,
+            "Success: of test items without the attribute, how many the judge says have it afterwards. Flipped: how "
+            "many of its answers about other columns changed by the edit, mean and worst column.",
         )
 
 

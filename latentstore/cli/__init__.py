@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import typer
 
     from latentstore.cli import (  # noqa: F401 (each registers its commands)
+        judging,
         maps,
         pipeline,
         queries,

@@ -6,7 +6,7 @@ Each latent is paired with noise of the component that it came from, so that way
 velocity is 0, draws from the mixture, and what is left to learn is how latents differ from it.
 
 Source: Y. Lipman et al., Flow matching for generative modeling, ICLR 2023 (the optimal-transport path, σ = 0); A. Tong
-et al., Improving and generalizing flow-based generative models with minibatch optimal transport, TMLR 2024 (any source).
+et al., Improving and generalizing flow-based generative models with minibatch optimal transport, TMLR 2024.
 """
 
 from __future__ import annotations

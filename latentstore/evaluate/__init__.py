@@ -1,5 +1,6 @@
 """What is measured of an encoder, a space, an index, a path and a map; the pictures and the page that show it."""
 
+from latentstore.evaluate.edits import Edits, aims_of, edit_metrics
 from latentstore.evaluate.encoders import encoder_metrics, fit_pca, reconstruction_errors, variational_metrics
 from latentstore.evaluate.generation import GenerationMeasures, generation_metrics
 from latentstore.evaluate.judge import Judge
@@ -16,12 +17,15 @@ from latentstore.evaluate.transport import (
 
 __all__ = [
     "BarycenterMeasures",
+    "Edits",
     "GenerationMeasures",
     "Judge",
     "TransportMeasures",
     "WalkMeasures",
+    "aims_of",
     "barycenter_metrics",
     "dimension_metrics",
+    "edit_metrics",
     "encoder_metrics",
     "fit_pca",
     "generation_metrics",
