@@ -51,6 +51,7 @@ def _from_file(path: Path, context: ValidationInfo) -> Path:
 
 
 FilePath = Annotated[Path, AfterValidator(_from_file)]
+FLOW_OPTIONS = ("steps", "batch_size", "learning_rate", "hidden", "blocks")  # `latentstore.encoders.FlowOptions`
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -172,6 +173,16 @@ class MapSection(OpenSection):
     seed: Seed = 0
 
 
+class GeneratorSection(OpenSection):
+    """What samples are drawn from. `column` are the labels that can be asked for; "" for none.
+
+    Further keys are options of the flow: `steps`, `batch_size`, `learning_rate`, `hidden`, `blocks`.
+    """
+
+    column: str = "label"
+    seed: Seed = 0
+
+
 class EvaluateSection(Section):
     """`label` is the column whose values neighbours should share, for the measures that need one.
 
@@ -183,6 +194,8 @@ class EvaluateSection(Section):
     `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
     and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
     what each attribute vector does to `edit_items` test items, and what those of the `chain` do all at once.
+
+    With a `[generation]` section `samples` are drawn by each method and stand beside as many training and test items.
     """
 
     label: str = "label"
@@ -195,6 +208,7 @@ class EvaluateSection(Section):
     judge_epochs: PositiveInt | None = None
     edit_items: PositiveInt = 500
     chain: tuple[str, ...] = ()
+    samples: PositiveInt = 3_000
     seed: Seed = 0
 
 
@@ -234,6 +248,7 @@ class Config(Section):
     embed: EmbedSection = EmbedSection()
     index: IndexSection = IndexSection()
     concepts: ConceptsSection = ConceptsSection()
+    generation: dict[Literal["gmm", "flow"], GeneratorSection] = {}
     maps: dict[Identifier, MapSection] = {}
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection = GateSection()
@@ -247,6 +262,16 @@ class Config(Section):
         except (InputError, UnknownEncoder) as error:
             kind = ConfigInvalid if isinstance(error, UnknownEncoder) else type(error)
             raise kind(f"{self._where}: [{section}] {error}") from error
+
+    @model_validator(mode="after")
+    def _generators_have_options(self) -> Config:
+        for name, section in self.generation.items():
+            known = {*FLOW_OPTIONS} if name == "flow" else set[str]()
+            for option in section.options:
+                if option not in known:
+                    hint = suggest(option, known | {*GeneratorSection.model_fields})
+                    raise ValueError(f"unknown key 'generation.{name}.{option}'; {hint}")
+        return self
 
     @model_validator(mode="after")
     def _maps_have_methods(self) -> Config:

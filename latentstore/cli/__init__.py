@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipeline,
         queries,
         rows,
+        sampling,
         transfer,
+        transport,
         upkeep,
         walks,
     )

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 # name → method and truncation
 WAYS: dict[str, tuple[str, float]] = {
     "gmm": ("gmm", 1.0),
-    "gmm, truncated": ("gmm", 0.9),
+    "gmm, truncated": ("gmm", 0.92),
     "flow": ("flow", 1.0),
-    "flow, truncated": ("flow", 0.9),
+    "flow, truncated": ("flow", 0.92),
     "prior": ("prior", 1.0),
 }
 REALISTIC = 0.05  # a sample is realistic when it lies no farther from the data than 95 % of the real items

@@ -13,7 +13,9 @@ from latentstore.geometry import image_barycenter
 from latentstore.space.transport import ink_of
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32
+    from collections.abc import Sequence
+
+    from jaxtyping import Float, Float32, Shaped
 
     from latentstore.evaluate.judge import Judge
     from latentstore.space import EmbeddingSpace
@@ -72,7 +74,7 @@ def transport_metrics(
     judge: Judge,
     *,
     column: str = "label",
-    where: str | None = None,
+    ids: Sequence[str] | Shaped[Array, " m"] | None = None,
     pairs: int = 12,
     items: int = 40,
     seed: int = 0,
@@ -83,13 +85,14 @@ def transport_metrics(
         space: It decodes.
         judge: Knows `column`.
         column: The classes.
-        where: Only items that satisfy this are moved, such as those that no encoder was trained on.
+        ids: Only these items are moved, such as those that no encoder was trained on.
         pairs: Ordered pairs of classes, drawn by the seed; all when there are no more.
         items: Moved per pair, at most.
         seed: Chooses pairs and items.
 
     Raises:
-        ConfigInvalid, FilterRefused: A column or predicate that is none.
+        ConfigInvalid: No such column.
+        UnknownItem: An id that is none.
         InputError: Fewer than two classes with two items.
     """
     space.check_columns([column])
@@ -98,7 +101,7 @@ def transport_metrics(
     names = [str(name) for name in judge.names[column] if (values == str(name)).sum() > 1]
     if len(names) < 2:
         raise InputError(f"column {column!r} has {len(names)} classes of two items; transport is between two")
-    allowed = np.ones(len(everything), bool) if where is None else np.isin(everything, space.matching(where))
+    allowed = np.ones(len(everything), bool) if ids is None else np.isin(everything, space.rows_of(list(map(str, ids))))
     generator = np.random.default_rng(seed)
     ordered = [(a, b) for a in names for b in names if a != b and (allowed & (values == a)).any()]
     chosen = generator.permutation(len(ordered))[:pairs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,17 +76,22 @@ def compute_mixtures(space: EmbeddingSpace, column: str | None) -> Mixtures:
         InputError: Too few items.
     """
     rows = _some(space, FITTED_ROWS)
+    from threadpoolctl import threadpool_limits
+
     latents = space.snapshot.vectors(rows)
     names, which = _labels(space, rows, column) if column is not None else _grouped(latents)
     most = max(1, COMPONENTS // len(names))
     least = max(LEAST, PER_COMPONENT * space.dim)
-    parts, sizes = dict[str | None, geometry.Mixture](), dict[str | None, int]()
-    for number, name in enumerate(names):
+
+    def fitted(number: int) -> geometry.Mixture:
         mine = latents[which == number]
-        components = max(1, min(most, len(mine) // least))
-        parts[name] = _part(mine, components, latents)
-        sizes[name] = len(mine)
-    return Mixtures(column, parts, sizes)
+        return _part(mine, max(1, min(most, len(mine) // least)), latents)
+
+    # A thread per label and core: the limit is taken here once, as those inside the fits would undo each other's.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        parts = dict(zip(names, pool.map(fitted, range(len(names))), strict=True))
+    sizes = np.bincount(which, minlength=len(names)).tolist()
+    return Mixtures(column, parts, dict(zip(names, sizes, strict=True)))
 
 
 def fit_mixture(space: EmbeddingSpace, column: str | None) -> Manifest:

@@ -35,6 +35,7 @@ class Barycenter:
         latent: The mean; of wasserstein, the encoded picture.
         pictures: "items": the items' own pictures were mixed; "decoded": what the decoder draws; "none": latents were.
         solution: Of wasserstein: iterations, residual and mass error; None of the others.
+        images: Of wasserstein: what was mixed, float64 in [0, 1], shape (k, h, w, c); None of the others.
     """
 
     space: EmbeddingSpace
@@ -43,6 +44,7 @@ class Barycenter:
     latent: Latent
     pictures: str
     solution: geometry.ImageBarycenter | None
+    images: Float64[Array, "k h w c"] | None = None
 
     @property
     def item(self) -> Float32[Array, "h w c"]:
@@ -154,7 +156,8 @@ def barycenter(space: EmbeddingSpace, weights: Mapping[Any, float], method: str)
     if method == "wasserstein":
         images, source = pictures_of(space, anchors)
         found = geometry.image_barycenter(images, shares, ink=ink_of(images))
-        return Barycenter(space, method, shares, as_latent(space, space.encode(found.image[None])[0]), source, found)
+        latent = as_latent(space, space.encode(found.image[None])[0])
+        return Barycenter(space, method, shares, latent, source, found, images)
     mean = shares @ vectors.astype(np.float64) if method == "euclidean" else geometry.spherical_mean(vectors, shares)
     return Barycenter(space, method, shares, as_latent(space, mean.astype(np.float32)), "none", None)
 

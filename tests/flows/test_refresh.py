@@ -32,7 +32,7 @@ from latentstore.store import open_store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-STEPS = ["train", "embed", "index", "concepts", "maps", "evaluate", "publish"]
+STEPS = ["train", "embed", "index", "concepts", "generators", "maps", "evaluate", "publish"]
 
 
 def run(config: Config) -> Refreshed:
