@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flows.generation_tables import generation_table, transport_table
+from latentstore.evaluate.generation_figures import class_transport, samples, transport_paths
 from latentstore.evaluate.map_figures import atlas, cube
 from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
@@ -118,6 +120,8 @@ def space_section(
         *_path_table(metrics),
         *_attribute_table(space),
         *_edit_table(space, metrics),
+        *generation_table(metrics),
+        *transport_table(metrics),
         *_map_table(metrics, list(config.maps)),
     ]
     return Section(
@@ -255,7 +259,13 @@ def _figures(
         attributes = portrait.space.attributes["name"].to_pylist()
         if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
             yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
-        yield portrait.samples()
+        ratio = metrics.get("gen_gmm_frechet_ratio")
+        yield samples(portrait, measured="" if ratio is None else f"Fréchet {ratio:.2f} × that of decoded items. ")
+        if "flow" in config.generation:
+            yield samples(portrait, "flow")
+        yield transport_paths(portrait, [pair for pair in PAIRS if known.issuperset(pair)][:2])
+        if known.issuperset((EDITED_FROM, EDITED_TO)):
+            yield class_transport(portrait, EDITED_FROM, EDITED_TO)
     for name, section in config.maps.items():
         measured = metrics.get(f"{name}_trustworthiness")
         words = "" if measured is None else f"Trustworthiness {measured:.3f}. "

@@ -93,7 +93,7 @@ def transport_metrics(
     Raises:
         ConfigInvalid: No such column.
         UnknownItem: An id that is none.
-        InputError: Fewer than two classes with two items.
+        InputError: Fewer than two classes with two items, or no item to move.
     """
     space.check_columns([column])
     everything = space.snapshot.live_rows()
@@ -104,6 +104,8 @@ def transport_metrics(
     allowed = np.ones(len(everything), bool) if ids is None else np.isin(everything, space.rows_of(list(map(str, ids))))
     generator = np.random.default_rng(seed)
     ordered = [(a, b) for a in names for b in names if a != b and (allowed & (values == a)).any()]
+    if not ordered or pairs < 1:
+        raise InputError(f"{min(pairs, len(ordered))} pairs of classes with items to move; measure at least one")
     chosen = generator.permutation(len(ordered))[:pairs]
     befores, moved, shifts, goals, apart = [], [], [], [], []
     for source, target in (ordered[i] for i in chosen):
