@@ -208,7 +208,7 @@ class EvaluateSection(Section):
     judge_epochs: PositiveInt | None = None
     edit_items: PositiveInt = 500
     chain: tuple[str, ...] = ()
-    samples: PositiveInt = 3_000
+    samples: PositiveInt = 2_000
     seed: Seed = 0
 
 
