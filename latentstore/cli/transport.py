@@ -16,9 +16,13 @@ from latentstore.cli.walks import PICTURES
 from latentstore.errors import ConfigInvalid, InputError
 
 if TYPE_CHECKING:
+    from latentstore.space import EmbeddingSpace
     from latentstore.space.latent import Latent
 
 SHOWN = 8  # pairs in the picture of a displacement
+
+
+SETS, DRAWN = 200, 16  # items of a set; latents of a mean set in the picture
 
 
 @app.command(rich_help_panel=QUERIES)
@@ -32,6 +36,11 @@ def barycenter(
         str | None, typer.Option(metavar="A,B,…", help="One weight each; alike by default.", show_default=False)
     ] = None,
     method: Annotated[str, typer.Option(help="wasserstein (of pictures), euclidean or spherical.")] = "wasserstein",
+    sets: Annotated[
+        bool, typer.Option("--sets", help="Each QUERY is a predicate: the mean of the sets of items that match.")
+    ] = False,
+    n: Annotated[int, typer.Option("-n", help="Of --sets: items of each, at most.")] = SETS,
+    seed: Seed = 0,
     out: Picture = None,
     npy: Npy = None,
     at: At = None,
@@ -41,6 +50,9 @@ def barycenter(
     """Draw the weighted mean of items: by optimal transport of their pictures, or of their latents."""
     mixed = open_space(store, space, at)
     shares = _weights(weights, len(texts))
+    if sets:
+        _mean_set(mixed, texts, shares, n, seed, picture_path(mixed, out, "barycenter.png"), npy, Output(json, arrow))
+        return
     points = [point(mixed, text) for text in texts]
     given: dict[Latent, float] = dict(zip(points, shares, strict=True))
     found = mixed.barycenter(given, method=method)
@@ -136,7 +148,7 @@ def displace(
     arrow: Arrow = None,
 ) -> None:
     """Match two sets of items one to one by exact optimal transport, and draw how one becomes the other."""
-    from latentstore.geometry.transport import MOST_MATCHED
+    from latentstore.geometry import MOST_MATCHED
 
     if not 1 <= n <= MOST_MATCHED or steps < 2:
         raise ConfigInvalid(f"-n {n} --steps {steps}; choose 1 to {MOST_MATCHED} items and 2 or more steps")
@@ -158,6 +170,27 @@ def displace(
     about: dict[str, Any] = {"cost": found.cost, "unmatched_cost": found.unmatched_cost, "picture": path_text(drawn)}
     output.write(rows, name="pairs", space=displaced.name, version=displaced.version, **about)
     output.say(f"{len(found)} pairs, {found.cost:.3g} apart (root mean square); at random {found.unmatched_cost:.3g}")
+    say_files(output, drawn, npy)
+
+
+def _mean_set(
+    space: EmbeddingSpace, sets: list[str], shares: list[float], n: int, seed: int, drawn: Path | None,
+    npy: Path | None, output: Output,
+) -> None:  # fmt: skip
+    """Answer with the mean of sets of items."""
+    found = space.set_barycenter(dict(zip(sets, shares, strict=True)), n=n, seed=seed)
+    if npy is not None:
+        write_latents(found.latents, npy)
+    if drawn is not None:
+        draw(found.decode()[None, :DRAWN], drawn)
+    near, real = space.search(found.latents, 1), found.realism()
+    rows = [
+        {"point": i, "realism": float(one), "nearest": str(name)}
+        for i, (one, name) in enumerate(zip(real, near.ids[:, 0], strict=True))
+    ]
+    about: dict[str, Any] = {"cost": found.cost, "weights": found.weights.tolist(), "picture": path_text(drawn)}
+    write_points(output, space, rows, found.latents, name="means", **about)
+    output.say(f"a set of {len(found)} after {found.iterations} iterations; mean squared distance {found.cost:.3g}")
     say_files(output, drawn, npy)
 
 

@@ -17,6 +17,7 @@ from latentstore.geometry.realism import RealismScale, kth_distances
 from latentstore.geometry.sampling import Mixture, check_truncation, fit_gaussian
 from latentstore.geometry.scores import auc
 from latentstore.geometry.transport import (
+    MOST_MATCHED,
     CloudBarycenter,
     Gaussian,
     GaussianTransport,
@@ -26,6 +27,7 @@ from latentstore.geometry.transport import (
 )
 
 __all__ = [
+    "MOST_MATCHED",
     "AttributeVector",
     "Centroids",
     "CloudBarycenter",

@@ -6,7 +6,7 @@ from latentstore.space.latent import Latent
 from latentstore.space.paths import Path, PathReport
 from latentstore.space.sampling import Samples, SamplesReport
 from latentstore.space.status import Artefact, Status
-from latentstore.space.transport import Barycenter, Displacement, Transported
+from latentstore.space.transport import Barycenter, Displacement, SetBarycenter, Transported
 from latentstore.space.vector_space import VectorSpace
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PathReport",
     "Samples",
     "SamplesReport",
+    "SetBarycenter",
     "Status",
     "Transported",
     "VectorSpace",

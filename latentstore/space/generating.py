@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latentstore.geometry import GaussianTransport, Mixture, RealismScale
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.space.sampling import Samples
-    from latentstore.space.transport import Barycenter, Displacement, Transported
+    from latentstore.space.transport import Barycenter, Displacement, SetBarycenter, Transported
     from latentstore.types import Array
 
 
@@ -117,6 +117,24 @@ class Generating(VectorSpace):
             DidNotConverge: The solver.
         """
         return transport.barycenter(self._embedding, weights, method)
+
+    def set_barycenter(
+        self, weights: Mapping[str, float], *, n: int = 200, points: int | None = None, seed: int = 0
+    ) -> SetBarycenter:
+        """The weighted mean of sets of items: a set that lies between them, point for point (free support).
+
+        Args:
+            weights: {`where` predicate: weight}; only the weights' ratios count.
+            n: Items of each set, at most: 200 are matched in some .1 s a step.
+            points: How many the mean has; as many as the largest set when None.
+            seed: Chooses the items, and those that the solver begins with.
+
+        Raises:
+            FilterRefused: A predicate that is none.
+            InputError: Weights that are none; a predicate that nothing matches; n out of range.
+            DidNotConverge: The solver.
+        """
+        return transport.set_barycenter(self._embedding, weights, n, points, seed)
 
     def transport(
         self, query: Any, *, from_label: str, to_label: str, column: str = "label", amount: float = 1.0

@@ -88,7 +88,7 @@ def compute_mixtures(space: EmbeddingSpace, column: str | None) -> Mixtures:
         return _part(mine, max(1, min(most, len(mine) // least)), latents)
 
     # A thread per label and core: the limit is taken here once, as those inside the fits would undo each other's.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = dict(zip(names, pool.map(fitted, range(len(names))), strict=True))
     sizes = np.bincount(which, minlength=len(names)).tolist()
     return Mixtures(column, parts, dict(zip(names, sizes, strict=True)))

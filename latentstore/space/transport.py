@@ -143,14 +143,66 @@ class Displacement:
         return np.moveaxis(geometry.lerp(self.starts, self.ends, np.linspace(0, 1, steps)), 1, 0)
 
 
+@dataclass(frozen=True, eq=False)
+class SetBarycenter:
+    """The weighted mean of sets of items, itself a set of latents: their clouds' Wasserstein barycenter.
+
+    Attributes:
+        space: Where it lives.
+        latents: Shape (m, d), float32; each weighs alike.
+        weights: As they were used: sum 1.
+        cost: Σ wᵢ W₂²(latents, setᵢ).
+        iterations: Of the solver.
+    """
+
+    space: EmbeddingSpace
+    latents: Float32[Array, "m d"]
+    weights: Float64[Array, " k"]
+    cost: float
+    iterations: int
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def decode(self) -> Float32[Array, "m ..."]:
+        """The items that the decoder draws: float32 in [0, 1], shape (m, h, w, c)."""
+        return self.space.decode(self.latents)
+
+    def realism(self) -> Float64[Array, " m"]:
+        """How near each is to real data, in [0, 1]."""
+        return self.space.realism(self.latents)
+
+
+def set_barycenter(
+    space: EmbeddingSpace, weights: Mapping[str, float], n: int, points: int | None, seed: int
+) -> SetBarycenter:
+    """The weighted mean of sets of items: see `EmbeddingSpace.set_barycenter`."""
+    shares = _shares(weights)
+    if not 1 <= n <= geometry.MOST_MATCHED:
+        raise InputError(f"n is {n}; choose 1 to {geometry.MOST_MATCHED} items of each set")
+    generator, clouds = np.random.default_rng(seed), []
+    for where in weights:
+        rows = space.matching(where)
+        if not len(rows):
+            raise InputError(f"no item matches {where!r}; a set needs some")
+        chosen = np.sort(generator.choice(rows, min(n, len(rows)), replace=False))
+        clouds.append(space.snapshot.vectors(chosen))
+    found = geometry.cloud_barycenter(clouds, shares, points=points, seed=seed)
+    return SetBarycenter(space, found.points.astype(np.float32), shares, found.cost, found.iterations)
+
+
+def _shares(weights: Mapping[Any, float]) -> Float64[Array, " k"]:
+    shares = np.array([float(weight) for weight in weights.values()])
+    if not len(shares) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
+        raise InputError(f"weights are {shares.tolist()}; pass {{what: weight}}, none below 0 and one above")
+    return np.asarray(shares / shares.sum())
+
+
 def barycenter(space: EmbeddingSpace, weights: Mapping[Any, float], method: str) -> Barycenter:
     """The weighted mean of latents, or of pictures: see `EmbeddingSpace.barycenter`."""
     if method not in MEANS:
         raise ConfigInvalid(f"unknown barycenter {method!r}; {suggest(method, MEANS)}")
-    shares = np.array([float(weight) for weight in weights.values()])
-    if not len(shares) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
-        raise InputError(f"weights are {shares.tolist()}; pass {{latent: weight}}, none below 0 and one above")
-    shares = shares / shares.sum()
+    shares = _shares(weights)
     anchors = [as_latent(space, one) for one in weights]
     vectors = np.stack([one.vector for one in anchors])
     if method == "wasserstein":

@@ -319,7 +319,20 @@ def test_barycenter_transport_and_displacement(run: Run, made: Path) -> None:
     pairs = json.loads(run("displace", "STORE", "small", "label='Bag'", "label='Dress'", "-n", "5", "--json")[1])
     assert len(pairs["pairs"]) == 5
     assert pairs["cost"] < pairs["unmatched_cost"]
-    for name in ("barycenter", "transport", "displacement"):
+    words = (
+        "barycenter",
+        "STORE",
+        "small",
+        "label = 'Bag'",
+        "label = 'Dress'",
+        "--sets",
+        "-n",
+        "9",
+        "--out",
+        "set.png",
+    )
+    assert len(json.loads(run(*words, "--json")[1])["means"]) == 9
+    for name in ("barycenter", "transport", "displacement", "set"):
         with Image.open(f"{name}.png") as picture:
             assert min(picture.size) > 56
     _, _, said = run("interpolate", "STORE", "small", "test/8", "test/3", "--method", "transport", "--steps", "4")

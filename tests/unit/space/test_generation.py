@@ -213,3 +213,19 @@ def test_displacement_moves_one_set_onto_the_other(rings):
     assert found.ids[0, 0].startswith("i")
     with pytest.raises(InputError, match=r"0 .label = .none"):
         rings.displace("label = 'small'", "label = 'none'")
+
+
+def test_the_mean_of_two_sets_lies_between_them(rings):
+    found = rings.set_barycenter({"label = 'small'": 1, "label = 'large'": 1}, n=120, seed=1)
+    assert found.latents.shape == (120, 3)
+    np.testing.assert_allclose(found.weights, 0.5)
+    apart = np.linalg.norm((found.latents - [3, 0, 0])[:, :2], axis=1)
+    assert apart.mean() == pytest.approx(1.5, abs=0.1)  # a ring of the mean radius, half way
+    assert apart.std() < 0.2
+    whole = rings.set_barycenter({"label = 'small'": 1, "label = 'large'": 0}, n=120, seed=1)
+    assert np.linalg.norm(whole.latents[:, :2], axis=1).mean() == pytest.approx(1, abs=0.05)
+    assert whole.cost == pytest.approx(0, abs=1e-9)
+    with pytest.raises(InputError, match="no item matches"):
+        rings.set_barycenter({"label = 'none'": 1})
+    with pytest.raises(InputError, match="n is 0"):
+        rings.set_barycenter({"label = 'small'": 1}, n=0)
