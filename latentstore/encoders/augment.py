@@ -39,8 +39,8 @@ def augment(x: Tensor, options: AugmentOptions, generator: torch.Generator) -> T
     side = torch.where(torch.rand(m, generator=generator, device=x.device) < 0.5 * options.mirror, -1.0, 1.0)
     frames = x.new_zeros(m, 2, 3, dtype=torch.float32)
     frames[:, 0, 0], frames[:, 1, 1], frames[:, :, 2] = side * size, size, move
-    grid = functional.affine_grid(frames, list(x.shape), align_corners=False)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False):  # places in bfloat16 would be off by a pixel
+        grid = functional.affine_grid(frames, list(x.shape), align_corners=False)
         moved = functional.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
     contrast, brightness = 1 + draw(options.contrast, 1, 1, 1), 1 + draw(options.contrast, channels, 1, 1)
     mean = moved.mean((1, 2, 3), keepdim=True)

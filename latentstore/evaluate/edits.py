@@ -14,13 +14,13 @@ import numpy as np
 from latentstore.errors import InputError, UnknownAttribute, suggest
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Shaped
+    from jaxtyping import Float32, Int64, Shaped
 
     from latentstore.evaluate.judge import Judge
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
-STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5)
+STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 SHOWN = 256  # latents that are decoded at a time
 
 
@@ -32,11 +32,13 @@ class Aim:
         attribute: Its name.
         column: A column of the judge.
         value: What the judge should say there.
+        negative: The predicate of items without it, on which it is tried.
     """
 
     attribute: str
     column: str
     value: Any
+    negative: str
 
     @property
     def expression(self) -> str:
@@ -145,7 +147,7 @@ def aims_of(space: EmbeddingSpace, judge: Judge) -> dict[str, Aim]:
         for column in columns:
             with_it, without = (set(side[column].to_pylist()) for side in sides)
             if len(with_it) == 1 and not with_it & without and (value := next(iter(with_it))) in judge.names[column]:
-                found[row["name"]] = Aim(row["name"], column, value)
+                found[row["name"]] = Aim(row["name"], column, value, row["negative"])
                 break
     return found
 
@@ -163,7 +165,7 @@ def edit_metrics(
 ) -> Edits:
     """Add attributes to stored items, decode them, and ask the judge.
 
-    An attribute is tried on items outside of its positive group whose decoded picture, unedited, does not show it.
+    An attribute is tried on items of its negative group whose decoded picture, unedited, does not show it.
     Strength 1 moves by the distance of the two groups' means. Whether other columns flipped is seen beside that
     unedited picture, so what the encoder loses is not held against the edit; `told` says how much that is.
 
@@ -201,7 +203,7 @@ def edit_metrics(
     }
     measured = []
     for aim in aims.values():
-        chosen = _without(before, [aim])[:items]
+        chosen = _without(space, rows, before, [aim])[:items]
         if not len(chosen):
             error = InputError(f"none of the {len(rows)} items lacks attribute {aim.attribute!r}; choose other ids")
             if untried is None:
@@ -217,7 +219,7 @@ def edit_metrics(
         measured.append(EditMeasures(aim, len(chosen), effects))
     chained = None
     if linked and all(aim.attribute in {one.aim.attribute for one in measured} for aim in linked):
-        chosen = _without(before, linked)[:items]
+        chosen = _without(space, rows, before, linked)[:items]
         if not len(chosen):
             raise InputError(f"no item lacks all of {', '.join(chain)}; choose other ids, or a shorter chain")
         best = {one.aim.attribute: one.best for one in measured}
@@ -243,10 +245,12 @@ def _sum(space: EmbeddingSpace, aims: Sequence[Aim], strengths: Sequence[float])
     return space.latent(" + ".join(terms)).vector
 
 
-def _without(said: Mapping[str, Shaped[Array, " n"]], aims: Sequence[Aim]) -> Shaped[Array, " m"]:
-    """Positions of items of which the judge says none of what is wanted."""
-    lacking: Bool[Array, " n"] = np.all([said[aim.column] != aim.value for aim in aims], axis=0)
-    return np.flatnonzero(lacking)
+def _without(
+    space: EmbeddingSpace, rows: Int64[Array, " n"], said: Mapping[str, Shaped[Array, " n"]], aims: Sequence[Aim]
+) -> Int64[Array, " m"]:
+    """Positions of items of every aim's negative group of which the judge says none of what is wanted."""
+    lacking = [said[aim.column] != aim.value for aim in aims]
+    return np.flatnonzero(np.all([*lacking, *(np.isin(rows, space.matching(aim.negative)) for aim in aims)], axis=0))
 
 
 def _effect(
