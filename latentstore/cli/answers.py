@@ -40,8 +40,9 @@ def path_text(path: Path | None) -> str | None:
 def draw(cells: Array, path: Path, *, columns: Sequence[str] = (), **options: Any) -> None:
     """Write a contact sheet of items (rows, columns, h, w, c); options as `evaluate.sheet.Sheet`."""
     from latentstore.evaluate import sheet
+    from latentstore.exchange.film import save_image
 
-    sheet.draw(sheet.Sheet(cells, column_titles=columns, **options)).save(path)
+    save_image(sheet.draw(sheet.Sheet(cells, column_titles=columns, **options)), path)
 
 
 def say_files(output: Output, *paths: Path | None) -> None:

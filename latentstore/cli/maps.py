@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from latentstore.cli.answers import draw
 from latentstore.cli.app import QUERIES, Arrow, At, Json, Npy, Picture, Space, Store, app
 from latentstore.cli.output import Output
 from latentstore.cli.points import open_space, picture_path, query, read_vectors, write_latents
@@ -72,10 +73,8 @@ def from_map(
     if npy is not None:
         write_latents(latents, npy)
     if drawn is not None:
-        from latentstore.evaluate.sheet import Sheet, draw
-
         titles = [", ".join(f"{value:.3g}" for value in place) for place in np.atleast_2d(asked).tolist()]
-        draw(Sheet(opened.decode(latents)[None], column_titles=titles)).save(drawn)
+        draw(opened.decode(latents)[None], drawn, columns=titles)
     if json:
         rows = [{**row, "vector": vector} for row, vector in zip(rows, latents.tolist(), strict=True)]
     picture = None if drawn is None else str(drawn)

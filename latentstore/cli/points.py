@@ -105,8 +105,10 @@ def read_image(path: Path) -> UInt8[Array, "h w c"]:
 
 
 def write_latents(latents: Float32[Array, "n d"], path: Path) -> None:
-    """Write .npy under exactly this name."""
-    with path.open("wb") as file:
+    """Write .npy under exactly this name; what was there is replaced when all went well."""
+    from latentstore.exchange.outgoing import appearing
+
+    with appearing(path, overwrite=True) as hidden, hidden.open("xb") as file:
         np.save(file, latents, allow_pickle=False)
 
 

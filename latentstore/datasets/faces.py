@@ -1,8 +1,8 @@
 """Cartoon faces put together from parts that a seed draws, each part with its name: what "smiling" is, is known.
 
-Source: the parts are those of the package `python-avatars` (MIT; after "Avataaars" by Pablo Stanley, free for personal
-and commercial use); `resvg-py` draws them. Parts that hide what another part shows (sunglasses, hats), that take no
-hair colour, or of which people would not agree whether they smile, are left out.
+Source: the parts are those of the package `python-avatars` (MIT), designed by Pablo Stanley (avataaars.com and
+blush.design); `resvg-py` draws them. Parts that hide what another part shows (sunglasses, hats), that take no hair
+colour, or of which people would not agree whether they smile, are left out.
 
 As a program, `python -m latentstore.datasets.faces` reads {"seed", "size", "confound", "start", "stop"} from its input
 and writes the pictures, (size, size, 3) bytes each: Python draws one at a time, so several are drawn by processes.

@@ -19,7 +19,7 @@ from torch.nn import functional
 from latentstore.encoders.base import Model, register
 from latentstore.encoders.networks import dense
 from latentstore.encoders.options import columns, integers
-from latentstore.errors import ConfigInvalid
+from latentstore.errors import ConfigInvalid, ShapeMismatch
 
 LEAST = 4  # pixels of a side at which halving ends
 
@@ -50,11 +50,13 @@ class Classifier(Model):
         if not options.classes:
             raise ConfigInvalid("a classifier needs classes; pass labels to train it")
         height, across, before = item_shape
+        if min(height, across) < LEAST:
+            raise ShapeMismatch(f"items have shape {item_shape}; a classifier needs sides of at least {LEAST} pixels")
         self.conv = nn.Sequential()
         for number, out in enumerate(options.channels):
             if number == 0:  # a pool over every place would cost half of all time
                 self.conv += nn.Sequential(nn.Conv2d(before, out, 4, stride=2, padding=1, bias=False))
-                height, across = max(1, height // 2), max(1, across // 2)
+                height, across = height // 2, across // 2
             else:
                 self.conv += nn.Sequential(
                     nn.Conv2d(before, out, 3, padding=1, bias=False), nn.MaxPool2d(2, ceil_mode=True)

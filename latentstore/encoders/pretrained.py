@@ -33,7 +33,7 @@ class PretrainedOptions:
 
     Attributes:
         architecture: A name of torchvision's ("resnet18"), or "package.module:Class", or a function that makes one.
-        arguments: Passed to it by name.
+        arguments: Passed by name to what is imported; torchvision's take none.
         features: "penultimate": what its last linear layer is given; "output": what it returns, flattened.
         side: Height and width that items are resized to, pixels.
         mean: Subtracted from the channels of an item in [0, 1]; by default ImageNet's.
@@ -43,7 +43,7 @@ class PretrainedOptions:
     architecture: str = text("resnet18")
     arguments: Mapping[str, Any] = json_object()
     features: str = choice("penultimate", "output")
-    side: int = number(224, 8, 2048)
+    side: int = number(224, 8, 1024)
     mean: tuple[float, ...] = numbers((0.485, 0.456, 0.406), -10, 10)
     std: tuple[float, ...] = numbers((0.229, 0.224, 0.225), 1e-3, 100)
 
@@ -66,8 +66,14 @@ class Pretrained(Model):
         self.backbone = made(options)
         self.head = _cut(self.backbone) if options.features == "penultimate" else None
         self.backbone.eval()
-        with torch.inference_mode():
-            features: Tensor = self._features(torch.zeros(1, item_shape[2], *item_shape[:2]))
+        try:
+            with torch.inference_mode():
+                features: Tensor = self._features(torch.zeros(1, item_shape[2], *item_shape[:2]))
+        except (RuntimeError, AssertionError) as error:  # transformers take pictures of one size only
+            raise ConfigInvalid(
+                f"{options.architecture} refuses pictures of side {options.side} ({str(error).splitlines()[0]}); "
+                "set side to what it was trained with, often 224"
+            ) from error
         self.width = features.shape[1]
         if dim > self.width:
             raise ConfigInvalid(
@@ -157,8 +163,10 @@ def made(options: PretrainedOptions) -> nn.Module:
             raise ConfigInvalid(
                 f"torchvision has no architecture {options.architecture!r}; {hint}, or write module:Class"
             )
+        if options.arguments:  # a store could ask for a network of any size
+            raise ConfigInvalid(f"arguments {dict(options.arguments)} are for module:Class, not for torchvision's")
         extra: dict[str, Any] = {"init_weights": False} if options.architecture in ("googlenet", "inception_v3") else {}
-        network: nn.Module = models.get_model(options.architecture, weights=None, **extra, **options.arguments)
+        network: nn.Module = models.get_model(options.architecture, weights=None, **extra)
         return network
 
 

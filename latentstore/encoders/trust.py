@@ -3,6 +3,7 @@
 A store is data. Its spec.json may come from anywhere and may name any "module:Class"; importing that would run it. So
 a name in a store is compared with names that the caller gave, in Python (`ls.open(…, trusted_modules=[…])`), in the
 owner's own configuration, or in the environment, and nothing is imported that is not among them.
+A configuration is its owner's: what it names is imported when it is run, as a script would be.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Nothing here knows faces: any space with a decoder, attribute vectors, and a jud
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -177,8 +177,8 @@ def edit_metrics(
         chain: Names of attributes to be added all at once; none, or at least two of different columns.
         items: At most so many are edited for each.
         seed: Chooses them.
-        untried: Told the name of an attribute that no item lacks, and why; it is then left out. By default the error
-            is raised.
+        untried: Told the name of an attribute (or of the chain) that no item lacks, and why; it is then left out. By
+            default the error is raised.
 
     Returns:
         One `EditMeasures` for each attribute that some column of the judge tells (see `aims_of`), and the chain's.
@@ -193,41 +193,91 @@ def edit_metrics(
         raise InputError("strengths are empty; pass at least one")
     linked = _linked(chain, aims)
     rows = space.snapshot.live_rows() if ids is None else space.rows_of(ids)
-    rows = np.random.default_rng(seed).permutation(rows)
-    latents, columns = space.snapshot.vectors(rows), list(judge.names)
-    before = _said(space, judge, latents) if len(rows) else {}
-    truth = space.snapshot.columns(rows, [column for column in columns if column in space.columns])
-    told = {
-        column: float(np.mean(before[column] == np.array(truth[column].to_pylist(), object)))
-        for column in truth.column_names
-    }
-    measured = []
-    for aim in aims.values():
-        chosen = _without(space, rows, before, [aim])[:items]
-        if not len(chosen):
-            error = InputError(f"none of the {len(rows)} items lacks attribute {aim.attribute!r}; choose other ids")
-            if untried is None:
-                raise error
-            untried(aim.attribute, error)
-            continue
-        asked = {column: answers[chosen] for column, answers in before.items()}
-        direction = space.latent(aim.expression).vector
-        effects = {
-            float(strength): _effect(space, judge, latents[chosen] + np.float32(strength) * direction, asked, [aim])[0]
-            for strength in strengths
+    trial = _Trial(space, judge, np.random.default_rng(seed).permutation(rows), items, untried)
+    edits = tuple(one for aim in aims.values() if (one := trial.edit(aim, strengths)) is not None)
+    best = {one.aim.attribute: one.best for one in edits}
+    tried = linked and all(aim.attribute in best for aim in linked)
+    return Edits(edits, trial.chain(linked, [best[aim.attribute] for aim in linked]) if tried else None, trial.told())
+
+
+class _Trial:
+    """The items that edits are tried on, and what the judge says of them before."""
+
+    def __init__(
+        self,
+        space: EmbeddingSpace,
+        judge: Judge,
+        rows: Int64[Array, " n"],
+        items: int,
+        untried: Callable[[str, InputError], None] | None,
+    ) -> None:
+        self.space, self.judge, self.rows, self.items, self.untried = space, judge, rows, items, untried
+        self.latents = space.snapshot.vectors(rows)
+        self.before = self.said(self.latents)
+
+    def told(self) -> dict[str, float]:
+        """See `Edits`."""
+        columns = [column for column in self.judge.names if column in self.space.columns]
+        truth = self.space.snapshot.columns(self.rows, columns)
+        return {
+            column: float(np.mean(self.before[column] == np.array(truth[column].to_pylist(), object)))
+            for column in columns
         }
-        measured.append(EditMeasures(aim, len(chosen), effects))
-    chained = None
-    if linked and all(aim.attribute in {one.aim.attribute for one in measured} for aim in linked):
-        chosen = _without(space, rows, before, linked)[:items]
-        if not len(chosen):
-            raise InputError(f"no item lacks all of {', '.join(chain)}; choose other ids, or a shorter chain")
-        best = {one.aim.attribute: one.best for one in measured}
-        amounts = tuple(best[aim.attribute] for aim in linked)
-        moved = latents[chosen] + _sum(space, linked, amounts)
-        effect, each = _effect(space, judge, moved, {c: answers[chosen] for c, answers in before.items()}, linked)
-        chained = ChainMeasures(tuple(linked), amounts, len(chosen), effect, each)
-    return Edits(tuple(measured), chained, told)
+
+    def edit(self, aim: Aim, strengths: Sequence[float]) -> EditMeasures | None:
+        """One attribute at every strength; None when no item lacks it."""
+        chosen = self.lacking([aim])
+        if chosen is None:
+            return None
+        direction = self.space.latent(aim.expression).vector
+        effects = {float(s): self.effect(chosen, np.float32(s) * direction, [aim])[0] for s in strengths}
+        return EditMeasures(aim, len(chosen), effects)
+
+    def chain(self, aims: Sequence[Aim], strengths: Sequence[float]) -> ChainMeasures | None:
+        """Several attributes at once; None when no item lacks all."""
+        chosen = self.lacking(aims)
+        if chosen is None:
+            return None
+        terms = (f"{strength!r} * {aim.expression}" for aim, strength in zip(aims, strengths, strict=True))
+        effect, each = self.effect(chosen, self.space.latent(" + ".join(terms)).vector, aims)
+        return ChainMeasures(tuple(aims), tuple(strengths), len(chosen), effect, each)
+
+    def lacking(self, aims: Sequence[Aim]) -> Int64[Array, " m"] | None:
+        """Positions of items of every aim's negative group of which the judge says none of what is wanted."""
+        lacks = [self.before[aim.column] != aim.value for aim in aims]
+        lacks += [np.isin(self.rows, self.space.matching(aim.negative)) for aim in aims]
+        chosen = np.flatnonzero(np.all(lacks, axis=0))[: self.items]
+        if len(chosen):
+            return chosen
+        name = " + ".join(aim.attribute for aim in aims)
+        error = InputError(f"none of the {len(self.rows)} items lacks attribute {name!r}; choose other ids")
+        if self.untried is None:
+            raise error
+        self.untried(name, error)
+        return None
+
+    def effect(
+        self, chosen: Int64[Array, " m"], move: Float32[Array, " d"], aims: Sequence[Aim]
+    ) -> tuple[Effect, dict[str, float]]:
+        """The effect of all aims together, and the success of each."""
+        moved = self.latents[chosen] + move
+        said = self.said(moved)
+        reached = {aim.attribute: said[aim.column] == aim.value for aim in aims}
+        others = [column for column in said if column not in {aim.column for aim in aims}]
+        flipped = {column: float(np.mean(said[column] != self.before[column][chosen])) for column in others}
+        effect = Effect(
+            success=float(np.all(list(reached.values()), axis=0).mean()),
+            flipped=float(np.mean(list(flipped.values()))) if flipped else 0.0,
+            flipped_by=flipped,
+            realism=float(np.median(self.space.realism(moved))),
+        )
+        return effect, {name: float(one.mean()) for name, one in reached.items()}
+
+    def said(self, latents: Float32[Array, "n d"]) -> dict[str, Shaped[Array, " n"]]:
+        """What the judge says of decoded latents, by column."""
+        parts = [latents[start : start + SHOWN] for start in range(0, len(latents), SHOWN)]
+        words = [self.judge.predictions(self.space.decode(part)) for part in parts]
+        return {column: np.concatenate([word[column] for word in words]) for column in self.judge.names}
 
 
 def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:
@@ -238,48 +288,3 @@ def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:
     if linked and (len(linked) == 1 or len({aim.column for aim in linked}) < len(linked)):
         raise InputError(f"chain {list(chain)} needs at least two attributes, each of another column")
     return linked
-
-
-def _sum(space: EmbeddingSpace, aims: Sequence[Aim], strengths: Sequence[float]) -> Float32[Array, " d"]:
-    terms = (f"{strength!r} * {aim.expression}" for aim, strength in zip(aims, strengths, strict=True))
-    return space.latent(" + ".join(terms)).vector
-
-
-def _without(
-    space: EmbeddingSpace, rows: Int64[Array, " n"], said: Mapping[str, Shaped[Array, " n"]], aims: Sequence[Aim]
-) -> Int64[Array, " m"]:
-    """Positions of items of every aim's negative group of which the judge says none of what is wanted."""
-    lacking = [said[aim.column] != aim.value for aim in aims]
-    return np.flatnonzero(np.all([*lacking, *(np.isin(rows, space.matching(aim.negative)) for aim in aims)], axis=0))
-
-
-def _effect(
-    space: EmbeddingSpace,
-    judge: Judge,
-    moved: Float32[Array, "n d"],
-    before: Mapping[str, Shaped[Array, " n"]],
-    aims: Sequence[Aim],
-) -> tuple[Effect, dict[str, float]]:
-    """The effect of all aims together, and the success of each."""
-    said = _said(space, judge, moved)
-    reached = {aim.attribute: said[aim.column] == aim.value for aim in aims}
-    others = [column for column in said if column not in {aim.column for aim in aims}]
-    flipped = {column: float(np.mean(said[column] != before[column])) for column in others}
-    effect = Effect(
-        success=float(np.all(list(reached.values()), axis=0).mean()),
-        flipped=float(np.mean(list(flipped.values()))) if flipped else 0.0,
-        flipped_by=flipped,
-        realism=float(np.median(space.realism(moved))),
-    )
-    return effect, {name: float(one.mean()) for name, one in reached.items()}
-
-
-def _said(space: EmbeddingSpace, judge: Judge, latents: Float32[Array, "n d"]) -> dict[str, Shaped[Array, " n"]]:
-    """What the judge says of decoded latents, by column."""
-    parts = [judge.predictions(space.decode(part)) for part in _parts(latents)]
-    return {column: np.concatenate([part[column] for part in parts]) for column in judge.names}
-
-
-def _parts(latents: Float32[Array, "n d"]) -> Iterator[Float32[Array, "m d"]]:
-    for start in range(0, len(latents), SHOWN):
-        yield latents[start : start + SHOWN]

@@ -60,7 +60,8 @@ class Judge:
             seed: Of first weights, order and flips.
             width: Features f.
             progress: Called some times a second.
-            options: Of `latentstore.encoders.train`: `epochs`, `flips`, `resume_from`, …
+            options: Of `latentstore.encoders.train`: `epochs`, `resume_from`, …; `flips=False` where left and right
+                matter, since half of the items are mirrored otherwise.
 
         Raises:
             InputError, ShapeMismatch, ConfigInvalid, DidNotConverge: As `latentstore.encoders.train`.

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentstore.errors import ConfigInvalid, NotSupported
+from latentstore.exchange.outgoing import appearing
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped, UInt8
@@ -70,9 +71,8 @@ def save_picture(cells: Float[Array, "rows columns h w c"], file: Path) -> None:
     Raises:
         ConfigInvalid: Another ending.
         NotSupported: The items are no pictures.
+        StorageError: It cannot be written.
     """
-    if file.suffix.lower() not in PICTURES:
-        raise ConfigInvalid(f"{file} is no name of a picture; end it in .png")
     rows, columns = cells.shape[:2]
     pixels = _enlarged(_as_pixels(cells.reshape(-1, *cells.shape[2:])), CELL)
     height, width, channels = pixels.shape[1:]
@@ -80,7 +80,25 @@ def save_picture(cells: Float[Array, "rows columns h w c"], file: Path) -> None:
     for i, item in enumerate(pixels):
         top, left = (i // columns) * (height + GAP), (i % columns) * (width + GAP)
         sheet[top : top + height, left : left + width] = item
-    _image(sheet).save(file)
+    save_image(_image(sheet), file)
+
+
+def save_image(image: Image, file: Path) -> None:
+    """Write one picture; what was there under this name is replaced when all went well.
+
+    Raises:
+        ConfigInvalid: Another ending than .png, .jpg or .webp, or one whose format holds no picture of this size.
+        StorageError: It cannot be written.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in PICTURES:
+        raise ConfigInvalid(f"{file} is no name of a picture; end it in .png")
+    with appearing(file, overwrite=True) as hidden:
+        try:
+            image.save(hidden, format={".jpg": "jpeg"}.get(suffix, suffix[1:]))
+        except ValueError as error:  # WebP ends at 16,383 pixels a side, JPEG at 65,535
+            size = " × ".join(map(str, image.size))
+            raise ConfigInvalid(f"{file} cannot hold {size} pixels ({error}); end it in .png") from error
 
 
 def _as_pixels(items: Shaped[Array, "n h w c"]) -> UInt8[Array, "n h w c"]:
@@ -107,7 +125,9 @@ def _image(pixels: UInt8[Array, "h w c"]) -> Image:
 def _write_gif(pixels: UInt8[Array, "n h w c"], order: Sequence[int], seconds: Sequence[float], file: Path) -> None:
     first, *others = (_image(pixels[i]) for i in order)
     hundredths = [max(2, round(100 * s)) for s in seconds]
-    first.save(file, save_all=True, append_images=others, duration=[10 * h for h in hundredths], loop=0, disposal=1)
+    times: dict[str, Any] = {"duration": [10 * h for h in hundredths], "loop": 0, "disposal": 1}
+    with appearing(file, overwrite=True) as hidden:
+        first.save(hidden, format="gif", save_all=True, append_images=others, **times)
 
 
 def _write_mp4(
@@ -123,7 +143,7 @@ def _write_mp4(
     height, width = pixels.shape[1:3]
     even = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     even = np.ascontiguousarray(np.broadcast_to(even, (*even.shape[:3], 3)))
-    with av.open(str(file), "w") as container:
+    with appearing(file, overwrite=True) as hidden, av.open(str(hidden), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "16", "movflags": "+faststart"})
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         for i, held in zip(order, seconds, strict=True):

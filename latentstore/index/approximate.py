@@ -102,7 +102,9 @@ class ApproximateIndex:
         wanted = asked + tuning.RESERVE * (1 - asked)
         points = [point for point in self.curve if point.recall >= wanted]
         better = [point for point in points if point.recall >= (1 + wanted) / 2]
-        return next(iter((better or points[-1:]) if filtered else points), None)
+        if filtered and not better:
+            return max(points, key=lambda point: point.recall, default=None)
+        return next(iter(better if filtered else points), None)
 
     def propose(
         self, queries: Float32[Array, "m d"], k: int, point: Operating, *, mask: Mask | None = None

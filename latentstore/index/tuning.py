@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +122,13 @@ class Held:
 def measure(
     index: ApproximateIndex, held: Held, seed: int, efforts: Sequence[tuple[int, int]] | None = None
 ) -> tuple[tuple[Operating, ...], Reach | None]:
-    """Recall and time over a grid of efforts, kept where more time buys more recall, fastest first; and the reach.
+    """Recall and time over a grid of efforts, fastest first, kept where more time buys more recall; and the reach.
 
     Args:
         index: What is measured.
         held: What it holds.
         seed: Chooses the queries.
-        efforts: Of operating points, and their factors; the whole grid when None.
+        efforts: Of operating points, and their factors, which are all kept; the whole grid when None.
     """
     known = np.flatnonzero(held.alive)
     rows = np.sort(np.random.default_rng([seed, 1]).choice(known, min(TUNING_QUERIES, len(known)), replace=False))
@@ -140,6 +140,8 @@ def measure(
     near, far = (min(k, len(known) - 1) + 1 for k in (TUNING_K, max(NEIGHBOURS)))
     truth, distances = nearest(queries, near)
     curve = _curve(index, held, rows, queries, truth, distances, _grid(index) if efforts is None else efforts)
+    if efforts is None:  # else each was worth it once, and may be again when there are more vectors
+        curve = _rising(curve)
     if index.kind != "ivf":
         return curve, None
     queries = queries[:: TUNING_QUERIES // REACH_QUERIES]
@@ -177,12 +179,25 @@ def _curve(
         hits = (near & (found != rows[:, None])).sum(axis=1)
         recall = float(np.minimum(hits / there, 1).mean())
         points.append(Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(rows), 2)))
+    timed = (_least_time(point, points) for point in points)
+    return tuple(sorted(timed, key=lambda point: (point.microseconds, point.effort)))
+
+
+def _rising(points: Sequence[Operating]) -> tuple[Operating, ...]:
+    """Those that buy more recall for more time."""
     best, kept = -1.0, []
-    for point in sorted(points, key=lambda p: p.microseconds):
+    for point in points:
         if point.recall > best:
             best = point.recall
             kept.append(point)
     return tuple(kept)
+
+
+def _least_time(point: Operating, points: Sequence[Operating]) -> Operating:
+    """The point with the least time of any that do at least as much: what the clock says against that is the work of
+    others on the machine, and would throw a good point away for ever."""
+    more = (p.microseconds for p in points if p.effort >= point.effort and p.factor >= point.factor)
+    return replace(point, microseconds=min(more))
 
 
 def _settled(before: Operating, after: Operating) -> bool:

@@ -7,13 +7,15 @@ An index is one artefact of several parts: what was built, and what was added si
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.errors import ConfigInvalid, StorageError
+from latentstore.errors import CommitConflict, ConfigInvalid, StorageError
 from latentstore.index import ApproximateIndex, choose_kind
 from latentstore.storage import ArtefactRecord
+from latentstore.storage.files import discard
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -28,7 +30,13 @@ TRAINED = "trained"  # the role of the file that holds the index without its vec
 
 
 def build_index(
-    files: SpaceFiles, snapshot: Snapshot, kind: str = "auto", *, target_recall: float = 0.98, seed: int = 0
+    files: SpaceFiles,
+    snapshot: Snapshot,
+    kind: str = "auto",
+    *,
+    target_recall: float = 0.98,
+    seed: int = 0,
+    instead_of: Sequence[ArtefactRecord] | None = None,
 ) -> Manifest:
     """Build an index over the live rows of a snapshot and publish it as a new version.
 
@@ -38,9 +46,11 @@ def build_index(
         kind: "auto" (by size), "flat" (none: exact scans), "ivf" or "hnsw".
         target_recall: Wanted recall@10, in (0, 1).
         seed: Chooses training sample and tuning queries.
+        instead_of: The index that this one is to follow; whatever index there is by default.
 
     Raises:
         ConfigInvalid: Unknown kind, or a recall outside (0, 1).
+        CommitConflict: Another index than `instead_of` is there by now.
     """
     if not 0 < target_recall < 1:
         raise ConfigInvalid(
@@ -51,7 +61,7 @@ def build_index(
     properties = {"kind": chosen, "wanted": kind, **coverage(snapshot)}
     if chosen == "flat" or len(rows) < FEWEST:
         record = ArtefactRecord(NAME, "flat", snapshot.version, {}, properties)
-        return files.put_artefacts(snapshot.version, index=[record])
+        return files.put_artefacts(snapshot.version, index=[record], instead_of=instead_of)
     built = ApproximateIndex.build(
         snapshot.vectors(rows), snapshot.metric, chosen, target_recall=target_recall, seed=seed
     )
@@ -65,7 +75,11 @@ def build_index(
     if chosen == "ivf":
         written[TRAINED] = files.write("index", ".trained.faiss", built.emptied().to_bytes().data)
     record = ArtefactRecord(NAME, chosen, snapshot.version, written, properties)
-    return files.put_artefacts(snapshot.version, index=[record])
+    try:
+        return files.put_artefacts(snapshot.version, index=[record], instead_of=instead_of)
+    except CommitConflict:
+        discard(files.layout.file(file.name) for file in written.values())
+        raise
 
 
 def current_index(manifest: Manifest) -> ArtefactRecord | None:

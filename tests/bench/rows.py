@@ -1,8 +1,9 @@
 """How fast rows come and go: medians of durable writes.
 
-    python tests/bench/rows.py [--appends 10000] [--folder DIR] [--only ingest,append,change]
+    python -m tests.bench.rows [--appends 10000] [--folder DIR] [--only ingest,append,grow,change]
 
-`--folder` says which disk is measured. Vectors are random, which no codec can shrink: the worst case.
+`--folder` says which disk is measured. Vectors are random, which no codec can shrink: the worst case;
+those of `grow` are the benchmark's synthetic ones, for an index finds nothing in noise.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from latentstore.space.vector_space import VectorSpace
 from latentstore.storage import SpaceFiles
+from tests.bench.workloads import load
 
 
 def vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -105,6 +107,37 @@ class Bench:
         say("get of 100 rows after them", [timed(lambda: space.get(ids)) for _ in range(9)])
         shutil.rmtree(space.files.folder)
 
+    def grow(self, times: int, n: int = 100, base: int = 100_000) -> None:
+        """Appends to an indexed space, and what a search takes before and after them, and in an index built anew."""
+        workload = load("synthetic", base, times * n)
+        held = np.concatenate([workload.vectors, workload.extra])
+        space = self.space(held.shape[1])
+        space.add(names(base), held[:base], metadata(base))
+        space.build_index(target_recall=0.95)
+        rng, queries = np.random.default_rng(0), workload.queries[:200]
+
+        def search(when: str) -> None:
+            found = [timed(lambda q=q: space.search(q, 10)) for q in queries for _ in range(5)]  # type: ignore[misc]
+            truth, near = (space.search(queries, 10, recall=recall).ids for recall in (1.0, None))
+            right = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth, near, strict=True)])
+            say(f"search {when}, {len(space):,} rows, recall {right:.3f}, p50", found)
+
+        search("at the start")
+        taken = []
+        for i in range(times):
+            start = base + i * n
+            ids, rows, table = names(n, start), held[start : start + n], metadata(n, int(rng.integers(1 << 30)))
+            taken.append(timed(lambda ids=ids, rows=rows, table=table: space.add(ids, rows, table)))  # type: ignore[misc]
+        part = max(1, min(500, times // 10))
+        say(f"append {n} to an index: first {part}, p50", taken[:part], "≤ 15")
+        say(f"append {n} to an index: last {part} of {times:,}, p50", taken[-part:], "as the first")
+        say(f"append {n} to an index: all, mean with merges and training", taken, take=np.mean)
+        say(f"append {n} to an index: all, worst", taken, take=np.max)
+        search("after them")
+        space.build_index(target_recall=0.95)
+        search("in a new index")
+        shutil.rmtree(space.files.folder)
+
     def change(self, n: int = 1_000_000, d: int = 128, repeats: int = 7) -> None:
         space = self.space(d)
         given = names(n), vectors(n, d), metadata(n)
@@ -140,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--appends", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, default=None)
-    parser.add_argument("--only", default="ingest,append,change")
+    parser.add_argument("--only", default="ingest,append,grow,change")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         bench = Bench(Path(folder))
@@ -149,6 +182,8 @@ def main() -> None:
             bench.ingest()
         if "append" in chosen:
             bench.append(asked.appends)
+        if "grow" in chosen:
+            bench.grow(asked.appends)
         if "change" in chosen:
             bench.change()
     print(f"{'most memory resident':<58}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:>12,.0f} MB")  # noqa: T201

@@ -184,6 +184,8 @@ def test_weights_are_read_and_never_run(tmp_path: Path, weights: Path) -> None:
         ({"architecture": f"{__name__}:Large"}, "cannot be imported"),
         ({"architecture": f"{__name__}:blobs", "arguments": {"n": 1}}, "makes a ndarray, not a torch.nn.Module"),
         ({"dim": 13}, "has 12 features"),
+        ({"architecture": "resnet18", "arguments": {"num_classes": 10**9}}, "are for module:Class"),
+        ({"architecture": "vit_b_16", "side": 96}, "vit_b_16 refuses pictures of side 96"),
         ({"mean": [0.5]}, "pass a list of 3 numbers"),
         ({"arguments": {"width": {1}}}, "which JSON cannot hold"),
         (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from latentstore.errors import ChecksumMismatch, ConfigInvalid
-from latentstore.index import ApproximateIndex, InArray, Mask, choose_kind, exact_search, plan_search, rank
+from latentstore.index import ApproximateIndex, Held, InArray, Mask, choose_kind, exact_search, plan_search, rank
 from latentstore.types import METRICS
 
 
@@ -45,6 +45,21 @@ def test_no_point_reaches_the_impossible(vectors):
     index = ApproximateIndex.build(vectors[:5000], "l2", "ivf", seed=0)
     capped = dataclasses.replace(index, curve=tuple(p for p in index.curve if p.recall < 0.9))
     assert capped.operating(0.99) is None
+
+
+def test_no_operating_point_is_lost_to_a_busy_machine(vectors):
+    """A point measured while others worked looks slow; thrown away, it would never be measured again."""
+    index = ApproximateIndex.build(vectors, "l2", "ivf", target_recall=0.95, seed=0)
+    again = index.measured_again(Held.of(vectors))
+    assert {(p.effort, p.factor) for p in again.curve} == {(p.effort, p.factor) for p in index.curve}
+    assert [p.microseconds for p in again.curve] == sorted(p.microseconds for p in again.curve)
+    for curve in (index.curve, again.curve):
+        for less in curve:
+            for more in curve:
+                if less.effort <= more.effort and less.factor <= more.factor:
+                    assert less.microseconds <= more.microseconds
+    wanted = again.operating(0.95).recall
+    assert all(p.microseconds >= again.operating(0.95).microseconds for p in again.curve if p.recall >= wanted)
 
 
 def test_a_mask_is_obeyed(vectors):

@@ -313,3 +313,16 @@ def test_other_endings_and_speeds_are_refused(clothes, tmp_path):
         path.save(tmp_path / "x.gif", fps=0)
     with pytest.raises(ConfigInvalid, match=r"x\.gif is no name of a picture"):
         clothes.interpolate_grid(*["'train/1'"] * 3, rows=2).save("x.gif")
+
+
+def test_what_was_there_stays_when_a_picture_cannot_be_written(clothes, tmp_path):
+    path = clothes.interpolate("'train/3'", "'train/7'", steps=150)  # 150 × 116 pixels wide
+    strip = tmp_path / "strip.webp"
+    clothes.interpolate("'train/3'", "'train/7'", steps=2).save(strip)
+    before = strip.read_bytes()
+    with pytest.raises(ConfigInvalid, match=r"strip\.webp cannot hold 17396 × 112 pixels .*16383.*end it in \.png"):
+        path.save(strip)
+    assert strip.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["strip.webp"]
+    path.save(tmp_path / "strip.png")
+    assert (tmp_path / "strip.png").stat().st_size > 10_000
