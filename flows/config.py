@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,6 +51,7 @@ def _from_file(path: Path, context: ValidationInfo) -> Path:
 
 
 FilePath = Annotated[Path, AfterValidator(_from_file)]
+FLOW_OPTIONS = ("steps", "batch_size", "learning_rate", "hidden", "blocks")  # `latentstore.encoders.FlowOptions`
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -77,6 +78,13 @@ class OpenSection(Section):
 PATH_OPTIONS = ("folder", "path", "root")
 
 
+def _resolved(given: Any, context: ValidationInfo, options: Iterable[str]) -> Any:
+    if not isinstance(given, dict):
+        return given
+    named = {key: value for key in options if isinstance(value := given.get(key), str)}
+    return {**given, **{key: str(_from_file(Path(value), context)) for key, value in named.items()}}
+
+
 class DatasetSection(OpenSection):
     """Where the items come from: `latentstore.datasets.open_dataset(name, **options)`."""
 
@@ -85,12 +93,7 @@ class DatasetSection(OpenSection):
     @model_validator(mode="before")
     @classmethod
     def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
-        if not isinstance(given, dict):
-            return given
-        paths = {
-            key: str(_from_file(Path(given[key]), context)) for key in PATH_OPTIONS if isinstance(given.get(key), str)
-        }
-        return {**given, **paths}
+        return _resolved(given, context, PATH_OPTIONS)
 
 
 class SplitSection(Section):
@@ -120,6 +123,13 @@ class EncoderSection(OpenSection):
     seed: Seed = 0
     labels: str | None = None
     retrain: Literal["recipe", "data"] = "recipe"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
+        # Weights of a pretrained network: a file, where they are not a name of torchvision's.
+        name = given.get("weights") if isinstance(given, dict) else None
+        return _resolved(given, context, ["weights"] if isinstance(name, str) and {"/", "."} & {*name} else [])
 
 
 class EmbedSection(Section):
@@ -163,6 +173,16 @@ class MapSection(OpenSection):
     seed: Seed = 0
 
 
+class GeneratorSection(OpenSection):
+    """What samples are drawn from. `column` are the labels that can be asked for; "" for none.
+
+    Further keys are options of the flow: `steps`, `batch_size`, `learning_rate`, `hidden`, `blocks`.
+    """
+
+    column: str = "label"
+    seed: Seed = 0
+
+
 class EvaluateSection(Section):
     """`label` is the column whose values neighbours should share, for the measures that need one.
 
@@ -170,6 +190,12 @@ class EvaluateSection(Section):
     interpolation, `map_items` for the quality of maps that rows were added to since, `map_images` test items that are
     drawn from their place on a map, and `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps,
     so none unless asked for).
+
+    `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
+    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
+    what each attribute vector does to `edit_items` test items, and what those of the `chain` do all at once.
+
+    With a `[generation]` section `samples` are drawn by each method and stand beside as many training and test items.
     """
 
     label: str = "label"
@@ -178,6 +204,11 @@ class EvaluateSection(Section):
     map_items: PositiveInt = 1_000
     map_images: NonNegativeInt = 200
     umap_inverse: NonNegativeInt = 0
+    judge: tuple[str, ...] = ()
+    judge_epochs: PositiveInt | None = None
+    edit_items: PositiveInt = 500
+    chain: tuple[str, ...] = ()
+    samples: PositiveInt = 2_000
     seed: Seed = 0
 
 
@@ -217,6 +248,7 @@ class Config(Section):
     embed: EmbedSection = EmbedSection()
     index: IndexSection = IndexSection()
     concepts: ConceptsSection = ConceptsSection()
+    generation: dict[Literal["gmm", "flow"], GeneratorSection] = {}
     maps: dict[Identifier, MapSection] = {}
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection = GateSection()
@@ -230,6 +262,16 @@ class Config(Section):
         except (InputError, UnknownEncoder) as error:
             kind = ConfigInvalid if isinstance(error, UnknownEncoder) else type(error)
             raise kind(f"{self._where}: [{section}] {error}") from error
+
+    @model_validator(mode="after")
+    def _generators_have_options(self) -> Config:
+        for name, section in self.generation.items():
+            known = {*FLOW_OPTIONS} if name == "flow" else set[str]()
+            for option in section.options:
+                if option not in known:
+                    hint = suggest(option, known | {*GeneratorSection.model_fields})
+                    raise ValueError(f"unknown key 'generation.{name}.{option}'; {hint}")
+        return self
 
     @model_validator(mode="after")
     def _maps_have_methods(self) -> Config:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 FEWEST = 11  # items on a side, below which 10 neighbours cannot vote
+BARYCENTERS = 200  # test items, of which pairs are mixed
 SHOWN = 10  # test items in the picture of reconstructions
 
 
@@ -54,6 +55,9 @@ def measure(work: Workspace) -> Evaluated:
     work.report("evaluate", 0.7)
     metrics |= _path_metrics(work, space)
     metrics |= _dimension_metrics(work, space)
+    metrics |= _edit_metrics(work, space)
+    metrics |= _generation_metrics(work, space)
+    metrics |= _transport_metrics(work, space)
     work.report("evaluate", 0.8)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
@@ -138,6 +142,55 @@ def _dimension_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, floa
     from latentstore.evaluate import dimension_metrics
 
     return dimension_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
+
+
+def _edit_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    """What each attribute vector does to test items, by the judge; none without a judge, a decoder or attributes."""
+    from flows.judging import edits_of, edits_picture
+
+    judge = work.judge()
+    if judge is None or not _decodes(space):
+        return {}
+    test = work.testing
+    told = judge.accuracy(test, {column: test.labels(column) for column in judge.names})
+    edits = edits_of(work, space, judge)
+    if edits.edits:
+        picture = edits_picture(work, space, judge, edits)
+        show_picture(work.config.space, "edits", "Test items, edited; crosses by the judge", picture)
+    return {f"judge_{column}": share for column, share in told.items()} | edits.metrics()
+
+
+def _generation_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    """Numbers of each way of generating, by `gen_<way>_<measure>`; none unless `[generation]` names some."""
+    from flows.generators import measured_generation
+
+    if not work.config.generation or min(len(work.training), len(work.testing)) < FEWEST:
+        return {}
+    judge = work.judge() if _decodes(space) else None
+    if judge is None:
+        work.report.say(
+            "samples are measured as latents only: Fréchet distance, density and coverage need a decoder and a judge, "
+            'judge = ["label"] in [evaluate]'
+        )
+    return measured_generation(work, space, judge).metrics()
+
+
+def _transport_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
+    """Items moved to other classes, by `transport_<measure>`, with a judge; barycenters of pictures."""
+    from latentstore.evaluate import barycenter_metrics, transport_metrics
+
+    if not work.config.generation or len(work.dataset.item_shape) != 3 or not _decodes(space):
+        return {}
+    section, found = work.config.evaluate, dict[str, float]()
+    judge = work.judge()
+    if judge is not None and section.label in judge.names and len(_values(space, section.label)) > 1:
+        test = work.testing
+        ids = test.dataset.ids[test.positions]
+        found |= transport_metrics(space, judge, column=section.label, ids=ids, seed=section.seed).metrics()
+    pictures = work.testing.read(np.arange(min(BARYCENTERS, len(work.testing))))
+    if len(pictures) > 1:
+        found |= barycenter_metrics(pictures, seed=section.seed).metrics()
+    return found
 
 
 def _map_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flows.generation_tables import generation_table, transport_table
+from latentstore.evaluate.generation_figures import class_transport, samples, transport_paths
 from latentstore.evaluate.map_figures import atlas, cube
 from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
@@ -117,6 +119,9 @@ def space_section(
         *_search_table(metrics),
         *_path_table(metrics),
         *_attribute_table(space),
+        *_edit_table(space, metrics),
+        *generation_table(metrics),
+        *transport_table(metrics),
         *_map_table(metrics, list(config.maps)),
     ]
     return Section(
@@ -189,6 +194,30 @@ def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
         )
 
 
+def _edit_table(space: EmbeddingSpace, metrics: Mapping[str, float]) -> Iterator[Table]:
+    keys = {name: f"edit_{name}" for name in space.attributes["name"].to_pylist() if f"edit_{name}_success" in metrics}
+    rows = [
+        (
+            name,
+            f"{metrics[f'{key}_strength']:g}",
+            *(f"{metrics[f'{key}_{what}']:.1%}" for what in ("success", "flipped", "most_flipped")),
+            f"{metrics[f'{key}_realism']:.2f}",
+        )
+        for name, key in keys.items()
+    ]
+    if "chain_success" in metrics:
+        success, flipped, realism = (metrics[f"chain_{what}"] for what in ("success", "flipped", "realism"))
+        rows.append(("all of a chain", "", f"{success:.1%}", f"{flipped:.1%}", "", f"{realism:.2f}"))
+    if rows:
+        yield Table(
+            "Edits, by a judge that never saw a latent",
+            ("attribute added", "strength", "success", "others flipped", "most flipped column", "realism"),
+            rows,
+            "Success: of test items without the attribute, how many the judge says have it afterwards. Flipped: how "
+            "many of its answers about other columns changed by the edit, mean and worst column.",
+        )
+
+
 def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Table]:
     told = [(m, words) for m, words in MAP_MEASURES.items() if any(f"{name}_{m}" in metrics for name in maps)]
     rows = [
@@ -230,7 +259,13 @@ def _figures(
         attributes = portrait.space.attributes["name"].to_pylist()
         if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
             yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
-        yield portrait.samples()
+        ratio = metrics.get("gen_gmm_frechet_ratio")
+        yield samples(portrait, measured="" if ratio is None else f"Fréchet {ratio:.2f} × that of decoded items. ")
+        if "flow" in config.generation:
+            yield samples(portrait, "flow")
+        yield transport_paths(portrait, [pair for pair in PAIRS if known.issuperset(pair)][:2])
+        if known.issuperset((EDITED_FROM, EDITED_TO)):
+            yield class_transport(portrait, EDITED_FROM, EDITED_TO)
     for name, section in config.maps.items():
         measured = metrics.get(f"{name}_trustworthiness")
         words = "" if measured is None else f"Trustworthiness {measured:.3f}. "

@@ -13,6 +13,7 @@ from flows.config import Config, as_config
 from flows.embed import embed_step
 from flows.evaluate import evaluate_step
 from flows.gate import judge, require_open
+from flows.generators import generators_step
 from flows.index import index_step
 from flows.maps import maps_step
 from flows.outcome import Outcome, Refreshed, verdict
@@ -54,7 +55,7 @@ publish_step = task(publish, **step("publish"))
 
 @flow(name="refresh", flow_run_name=run_name("refresh"))
 def refresh(config: Config | Path | str) -> Refreshed:
-    """Train, embed, index, fit concepts and maps, evaluate; then publish, if the gate opens.
+    """Train, embed, index, fit concepts, generators and maps, evaluate; then publish, if the gate opens.
 
     Steps whose result is there already do nothing; when all are, no version is committed.
 
@@ -67,6 +68,7 @@ def refresh(config: Config | Path | str) -> Refreshed:
         done.run("embed", embed_step, work)
         done.run("index", index_step, work)
         done.run("concepts", concepts_step, work)
+        done.run("generators", generators_step, work)
         done.run("maps", maps_step, work)
         evaluation = done.run("evaluate", evaluate_step, work).evaluation
         done.version, done.evaluation = evaluation.version, evaluation

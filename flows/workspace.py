@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,9 @@ from latentstore.store import LatentStore, open_store
 from latentstore.types import Array
 
 if TYPE_CHECKING:
-    from jaxtyping import Int64, Shaped
+    from jaxtyping import Bool, Int64, Shaped
 
+    from latentstore.evaluate import Judge
     from latentstore.space import EmbeddingSpace
 
 
@@ -55,7 +56,9 @@ class Workspace:
     @cached_property
     def store(self) -> LatentStore:
         """The store, made on first use."""
-        return open_store(self.config.store)
+        encoder = self.config.encoder  # code that its owner's own configuration names may be imported
+        named = () if encoder is None else (str(encoder.options.get("architecture", "")),)
+        return open_store(self.config.store, trusted_modules=named)
 
     @property
     def space(self) -> EmbeddingSpace | None:
@@ -79,7 +82,7 @@ class Workspace:
         """The items, as they are now."""
         section = self.config.dataset
         with self.config.blame("dataset"):
-            dataset = open_dataset(section.name, **section.options)
+            dataset = open_dataset(section.name, progress=partial(self.report, "dataset"), **section.options)
             if self.config.encoder is None and len(dataset.item_shape) != 1:
                 raise ConfigInvalid(f"{section.name} gives images of {dataset.item_shape}; add an [encoder] section")
             return dataset
@@ -131,6 +134,16 @@ class Workspace:
             raise ConfigInvalid(f"no item is on the {side} side; look at column and test_fraction")
         return Part(self.dataset, positions)
 
+    def judge(self) -> Judge | None:
+        """The classifier of `[evaluate] judge`, trained now if the store has none; see `flows.judging`."""
+        return self._judge
+
+    @cached_property
+    def _judge(self) -> Judge | None:
+        from flows.judging import judge_of  # torch, and `flows.train`, only for whom needs them
+
+        return judge_of(self)
+
     @cached_property
     def lineage(self) -> str:
         """What an encoder is made from, as a key: recipe, seed and dataset; with retrain = "data" its items too."""
@@ -160,6 +173,10 @@ class Part:
     def read(self, positions: Int64[Array, " k"]) -> Array:
         """Items at positions of this part."""
         return self.dataset.read(self.positions[positions])
+
+    def only(self, chosen: Bool[Array, " m"]) -> Part:
+        """Those of these items that are chosen."""
+        return Part(self.dataset, self.positions[chosen])
 
     def labels(self, column: str) -> Shaped[Array, " m"]:
         """A metadata column of these items, dtype object.

@@ -58,7 +58,16 @@ def test_the_tour_in_the_shell(folder):
     (lines,) = blocks("sh", "A first tour")
     for line in lines.splitlines():
         assert shell(line, folder).stdout.strip(), line
-    for name in ("edited.png", "path.png", "sneakers.png", "places.png"):
+    for name in (
+        "edited.png",
+        "path.png",
+        "sneakers.png",
+        "places.png",
+        "mean.png",
+        "moved.png",
+        "boot.png",
+        "shoes.png",
+    ):
         with Image.open(folder / name) as picture:
             assert min(picture.size) >= 28
 
@@ -68,6 +77,14 @@ def test_maps(folder):
     lines = shell(f"python - <<'END'\n{code}END", folder).stdout.splitlines()
     assert "'trustworthiness': 0.9" in lines[0]
     assert lines[-1] == "(2, 28, 28, 1)"
+
+
+def test_generation_and_transport(folder):
+    (code,) = blocks("python", "Generation and transport")
+    lines = shell(f"python - <<'END'\n{code}END", folder).stdout.splitlines()
+    assert lines[1] == "(8, 28, 28, 1)"
+    assert lines[2] == "(28, 28, 1)"
+    assert lines[-1] == "(100, 32)"
 
 
 def test_ready_vectors(tmp_path):

@@ -24,12 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import typer
 
     from latentstore.cli import (  # noqa: F401 (each registers its commands)
+        judging,
         maps,
         pipeline,
         queries,
         rows,
         serving,
+        sampling,
         transfer,
+        transport,
         upkeep,
         walks,
     )

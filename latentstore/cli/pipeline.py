@@ -57,6 +57,12 @@ def concepts(config: ConfigFile, json: Json = False) -> None:
     _step("concepts", config, json)
 
 
+@app.command(rich_help_panel=PIPELINE)
+def generators(config: ConfigFile, json: Json = False) -> None:
+    """Fit the mixture and train the flow that samples are drawn from, those that are not fresh."""
+    _step("generators", config, json)
+
+
 @app.command("map", rich_help_panel=PIPELINE)
 def map_(config: ConfigFile, json: Json = False) -> None:
     """Fit the maps that are not fresh."""

@@ -1,4 +1,4 @@
-"""Commands that ask a store: search, edit, sample, sql."""
+"""Commands that ask a store: search, edit, sql."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from latentstore.cli.answers import draw, path_text, say_files, write_points
-from latentstore.cli.app import QUERIES, Arrow, At, Json, K, Npy, Picture, Seed, Space, Store, app
+from latentstore.cli.answers import draw, path_text, say_files
+from latentstore.cli.app import QUERIES, Arrow, At, Json, K, Npy, Picture, Space, Store, app
 from latentstore.cli.output import Output
 from latentstore.cli.points import open_space, picture_path, point, query, realism, source_items, write_latents
 from latentstore.errors import ConfigInvalid
@@ -94,42 +94,6 @@ def edit(
         output.say(f"{expression}: realism {real:.2f} (the share of real items at least as far out)")
     _answer(output, edited, hits, expression=expression, realism=real, picture=path_text(drawn))
     say_files(output, drawn, npy)
-
-
-@app.command(rich_help_panel=QUERIES)
-def sample(
-    store: Store,
-    space: Space,
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 16,
-    method: Annotated[str | None, typer.Option(help="gmm, or prior in the space of a VAE.")] = None,
-    label: Annotated[str | None, typer.Option(help="Only like items with this label.")] = None,
-    column: Annotated[
-        str | None, typer.Option(help="The column that --label is a value of; `label` by default.")
-    ] = None,
-    seed: Seed = 0,
-    out: Picture = None,
-    npy: Npy = None,
-    at: At = None,
-    json: Json = False,
-    arrow: Arrow = None,
-) -> None:
-    """Draw new latents from where the data lies, and decode them."""
-    drawn_from = open_space(store, space, at)
-    if column is not None and label is None:
-        raise ConfigInvalid(f"--column {column} says where --label is looked for; give a --label, too")
-    drawn = drawn_from.sample(n, method=method, label=label, column=column or "label", seed=seed)
-    output, path = Output(json, arrow), picture_path(drawn_from, out, "samples.png")
-    if npy is not None:
-        write_latents(drawn.latents, npy)
-    if path is not None:
-        items = drawn.decode()
-        side = int(np.ceil(np.sqrt(n)))
-        blank = np.zeros((-len(items) % side, *items.shape[1:]), items.dtype)
-        draw(np.concatenate([items, blank]).reshape(-1, side, *items.shape[1:]), path)
-    rows = [{"sample": i, "realism": real} for i, real in enumerate(realism(drawn_from, drawn.latents))]
-    about = {"method": drawn.method, "seed": seed, "picture": path_text(path)}
-    write_points(output, drawn_from, rows, drawn.latents, name="samples", **about)
-    say_files(output, path, npy)
 
 
 @app.command(rich_help_panel=QUERIES)

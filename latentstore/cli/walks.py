@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STRIP, FILM, SIDE = 9, 49, 7  # steps of a picture, of a film, and of a grid's side, unless said otherwise
 FILMS = (".gif", ".mp4")
+PICTURES = {"items": "the items' own", "decoded": "what the decoder draws of the ends"}
 
 
 @app.command(rich_help_panel=QUERIES)
@@ -35,7 +36,7 @@ def interpolate(
     steps: Annotated[
         int | None, typer.Option(help="Points on the way, all ends included: 9, of a film 49, of a grid's side 7.")
     ] = None,
-    method: Annotated[str, typer.Option(help="lerp, slerp, gaussian, geodesic or graph.")] = "lerp",
+    method: Annotated[str, typer.Option(help="lerp, slerp, gaussian, geodesic, graph or transport.")] = "lerp",
     smoothing: Annotated[
         float, typer.Option(help="Of graph: how far corners are rounded off, a fraction of the length.")
     ] = 0.0,
@@ -78,8 +79,16 @@ def interpolate(
         captions = np.array([report.labels], dtype=object) if report.labels is not None else None
         draw(path.decode()[None], drawn, columns=[f"{t:.3g}" for t in at_step], captions=captions)
     output.say(f"{' → '.join((start, end, *(further or ())))} by {method}: {_summary(path)}")
+    if path.pictures:
+        output.say(f"moved pictures: {PICTURES[path.pictures]}")
     numbers = {k: v for k, v in asdict(report).items() if k not in ("realism", "nearest", "labels")}
-    about = {"method": method, **numbers, "anchors": list(path.anchors), "picture": path_text(drawn)}
+    about = {
+        "method": method,
+        **numbers,
+        "anchors": list(path.anchors),
+        "pictures": path.pictures or None,
+        "picture": path_text(drawn),
+    }
     write_points(output, walked, rows, path.latents, name="steps", **about)
     say_files(output, drawn, npy)
 

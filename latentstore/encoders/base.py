@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
@@ -47,11 +49,18 @@ class Model(nn.Module):
     kind: ClassVar[str]
     Options: ClassVar[type]
     takes_vectors: ClassVar[bool] = False
-    takes_labels: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False  # a column of them
+    takes_columns: ClassVar[bool] = False  # any number of columns, at least one
+    on_meta: ClassVar[bool] = True  # whether it can be made without memory for its weights
 
     def __init__(self, item_shape: tuple[int, ...], dim: int, options: Any) -> None:
         super().__init__()
         self.item_shape, self.dim, self.options = item_shape, dim, options
+
+    @property
+    def numbers(self) -> int:
+        """How much memory an item takes inside, in numbers: decides how many are encoded at a time."""
+        return math.prod(self.item_shape)
 
     @classmethod
     def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
@@ -79,6 +88,10 @@ class Model(nn.Module):
     def negative_elbo(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Upper bound of −log p(x) in nats, (m,)."""
         raise NotSupported(f"an encoder of kind {self.kind!r} has no likelihood; only a vae has one")
+
+    def scores(self, x: Tensor) -> list[Tensor]:
+        """Of each label column, the logits of its values (m, c)."""
+        raise NotSupported(f"an encoder of kind {self.kind!r} tells no classes; only a classifier does")
 
     def loss(
         self, x: Tensor, done: float, generator: torch.Generator, labels: Tensor | None = None
@@ -112,12 +125,12 @@ def model_class(kind: str) -> type[Model]:
 
 
 def build_model(kind: str, item_shape: tuple[int, ...], dim: int, options: Mapping[str, Any]) -> Model:
-    """A model without weights (on torch's meta device, so that no spec, however large, costs memory)."""
+    """A model without weights (most on torch's meta device, so that no spec, however large, costs memory)."""
     cls = model_class(kind)
     if not 1 <= dim <= MAX_DIM:
         raise ConfigInvalid(f"dim is {dim}; pass a whole number from 1 to {MAX_DIM}")
     check_item_shape(item_shape, kind)
-    with torch.device("meta"):
+    with torch.device("meta") if cls.on_meta else nullcontext():
         return cls(item_shape, dim, read_options(cls.Options, options, what=f"encoder kind {kind!r}"))
 
 
@@ -195,6 +208,10 @@ class Encoder:
         generator = torch.Generator(self._device).manual_seed(seed)
         return self._collect(items, lambda x: (self.model.negative_elbo(x, generator)[:, None],))[0][:, 0]
 
+    def probabilities(self, items: Array) -> list[Float32[Array, "n c"]]:
+        """Of each column of a classifier, how likely its values are, (n, c); `NotSupported` for other kinds."""
+        return self._collect(items, lambda x: [scores.softmax(1) for scores in self.model.scores(x)])
+
     def decode(self, latents: Array) -> Float32[Array, "n h w c"]:
         """Turn latents into items.
 
@@ -225,12 +242,12 @@ class Encoder:
 
     @property
     def _chunk(self) -> int:
-        return max(1, min(2048, CHUNK_NUMBERS // int(np.prod(self.item_shape))))
+        return max(1, min(2048, CHUNK_NUMBERS // self.model.numbers))
 
     def _collect(self, items: Array, function: Any) -> list[Array]:
         """Apply a function of tensors to items, chunk by chunk."""
         checked = check_items(items, self.item_shape)
-        chunks: list[tuple[Tensor, ...]] = []
+        chunks: list[Sequence[Tensor]] = []
         with torch.inference_mode():
             for start in range(0, max(len(checked), 1), self._chunk):
                 x = to_tensor(checked[start : start + self._chunk], self._device)

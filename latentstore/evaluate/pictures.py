@@ -133,14 +133,6 @@ def transformation(
     return grid(Sheet(cells, row_titles, columns, texts, flags, breaks=(1,), side=64))
 
 
-def samples(items: Float[Array, "n h w c"], *, columns: int = 10) -> Picture:
-    """Decoded samples in reading order, `columns` to a row; an incomplete last row is left out."""
-    rows = len(items) // columns
-    if not rows:
-        raise ShapeMismatch(f"{len(items)} samples do not fill one row of {columns}; draw more or pass columns=")
-    return grid(Sheet(items[: rows * columns].reshape(rows, columns, *items.shape[1:])))
-
-
 def latent_grid_points(side: int) -> Float[Array, " side"]:
     """Positions that cut a standard normal into `side` equally probable parts, at each part's median."""
     from scipy.special import ndtri

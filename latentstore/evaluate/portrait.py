@@ -25,7 +25,6 @@ VOTERS = 10  # real neighbours that name an edited latent
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 STEPS = 9
 GRID = 20
-SAMPLES = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Portrait:
         ours = self.space.decode(self.vectors(ids))
         theirs = self.baseline.decode(self.baseline.encode(items))
         dim = self.space.dim
-        return self._figure(
+        return self.figure(
             "reconstructions",
             "Reconstructions",
             f"Each item from its {dim} numbers. Below: the mean squared difference to the original. Look for smaller "
@@ -81,7 +80,7 @@ class Portrait:
         )
         items = self.read(found.ravel().tolist())
         share = 1 - wrong.mean()
-        return self._figure(
+        return self.figure(
             "neighbours",
             "Nearest neighbours",
             f"A query at the left, then its ten nearest items with their {_METRIC[self.space.metric]}. A frame with a "
@@ -112,7 +111,7 @@ class Portrait:
                 frames.append(path.decode())
                 titles.append(f"{one} → {other}\n{method}" if method == methods[0] else method)
         breaks = range(len(methods), len(titles), len(methods))
-        return self._figure(
+        return self.figure(
             "interpolation",
             "Interpolation",
             "Real items at both ends, decoded latents between; lerp walks the straight line, geodesic changes the item "
@@ -136,7 +135,7 @@ class Portrait:
         captions = np.array([f"{n}\nrealism {r:.2f}" for n, r in zip(names, realism, strict=True)]).reshape(shape)
         reached = (np.array(names).reshape(shape) == target).mean(axis=0)
         said = ", ".join(f"{share:.0%} at {strength:g}" for strength, share in zip(STRENGTHS, reached, strict=True))
-        return self._figure(
+        return self.figure(
             f"transformation-{attribute}",
             f"{source} + strength · {attribute}",
             f"Items the encoder never saw, moved along the attribute vector {attribute!r}; strength 1 is the distance "
@@ -154,24 +153,11 @@ class Portrait:
             ),
         )
 
-    def samples(self) -> Figure:
-        """Items that never were."""
-        drawn = self.space.sample(SAMPLES, seed=self.seed)
-        realism = drawn.realism()
-        return self._figure(
-            "samples",
-            "Samples",
-            f"Latents drawn from a {_DENSITY[drawn.method]} and decoded; none is in the data. "
-            f"Median realism {np.median(realism):.2f} (real items: 0.50). Look for whole items, not halves of two.",
-            f"Grid of {SAMPLES} decoded random latents.",
-            pictures.samples(drawn.decode()),
-        )
-
     def latent_grid(self) -> Figure:
         """The whole of a 2-D VAE's space."""
         z = pictures.latent_grid_points(GRID)
         points = np.stack(np.meshgrid(z, z[::-1]), axis=-1).reshape(-1, 2).astype(np.float32)
-        return self._figure(
+        return self.figure(
             "latent-grid",
             "The latent plane, decoded",
             "Each cell decodes the middle of an equally probable part of the prior, so what is frequent takes room. "
@@ -185,7 +171,7 @@ class Portrait:
         table = self.space.map(name)
         coordinates = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
         labels = self.labels_of(table["id"].to_pylist())
-        return self._figure(
+        return self.figure(
             f"map-{name}",
             f"Map: {name}",
             f"Each dot is one of {len(labels):,} items; names stand at the medians. {quality}"
@@ -198,7 +184,7 @@ class Portrait:
     def latents(self) -> Figure:
         """The two dimensions of a 2-D space themselves, coloured by label: its own map."""
         rows = self.space.snapshot.live_rows()
-        return self._figure(
+        return self.figure(
             "plane",
             "Where the items lie on the plane",
             "The latents of all items, z₁ to the right, z₂ upwards. Compare with the decoded plane.",
@@ -211,7 +197,7 @@ class Portrait:
         ours = {k.removeprefix("mse/"): v for k, v in metrics.items() if k.startswith("mse/")}
         theirs = {k.removeprefix("pca_mse/"): v for k, v in metrics.items() if k.startswith("pca_mse/")}
         worst = max(ours, key=lambda name: ours[name])
-        return self._figure(
+        return self.figure(
             "class-errors",
             "Reconstruction error by label",
             "Filled dots are the encoder, rings PCA of the same width; the bar between is what it gains or loses. "
@@ -228,7 +214,7 @@ class Portrait:
             for name, key in (("training", "loss"), ("validation", "validation_loss"))
             if all(key in epoch for epoch in history)
         }
-        return self._figure(
+        return self.figure(
             "training",
             "Training",
             "Loss per epoch on the items trained on and on those held out for validation. Look for a gap that opens: "
@@ -279,12 +265,12 @@ class Portrait:
         labels = self.labels_of(ids)
         return {str(label): ids[labels == label] for label in set(labels)}
 
-    def _figure(self, name: str, title: str, caption: str, alt: str, picture: pictures.Picture) -> Figure:
+    def figure(self, name: str, title: str, caption: str, alt: str, picture: pictures.Picture) -> Figure:
+        """A figure of this space: its file is named after both."""
         return Figure(f"{self.space.name.replace('_', '-')}-{name}", title, caption, alt, picture)
 
 
 _METRIC = {"l2": "Euclidean distance", "cosine": "cosine distance", "ip": "inner product"}
-_DENSITY = {"gmm": "mixture of Gaussians fitted to the latents", "prior": "standard normal, the prior"}
 
 
 def _distance(value: float) -> str:

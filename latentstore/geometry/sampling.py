@@ -1,18 +1,18 @@
-"""Densities over a latent space that new latents are drawn from."""
+"""Densities over a latent space that new latents are drawn from; `mixtures` fits those of several components."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.errors import DidNotConverge, InputError
+from latentstore.errors import InputError
 from latentstore.types import Array
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32, Float64
+    from jaxtyping import Float, Float32, Float64, Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +29,37 @@ class Mixture:
     means: Float64[Array, "c d"]
     factors: Float64[Array, "c d d"]
 
-    def draw(self, n: int, generator: np.random.Generator) -> Float32[Array, "n d"]:
-        """Draw n latents, float32, shape (n, d), in random order of components."""
+    @classmethod
+    def union(cls, parts: Sequence[Mixture], sizes: Float[Array, " p"]) -> Mixture:
+        """The mixture of mixtures, each weighing as its size, shape (p,), says."""
+        shares = np.asarray(sizes, np.float64) / np.sum(sizes)
+        return cls(
+            np.concatenate([share * part.weights for share, part in zip(shares, parts, strict=True)]),
+            np.concatenate([part.means for part in parts]),
+            np.concatenate([part.factors for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        """How many components."""
+        return len(self.weights)
+
+    def draw(self, n: int, generator: np.random.Generator, *, truncation: float = 1.0) -> Float32[Array, "n d"]:
+        """Draw n latents, float32, shape (n, d), in random order of components.
+
+        Args:
+            n: How many.
+            generator: For everything random; for the same one, truncations share components and directions.
+            truncation: What the way from a component's mean is multiplied by: 1 draws from the mixture, .5 halves each
+                way (a quarter of the covariance), 0 gives means only.
+
+        Raises:
+            InputError: n < 0, or a truncation that is no number from 0 on.
+        """
         if n < 0:
             raise InputError(f"n is {n}; draw zero or more latents")
+        check_truncation(truncation)
         component = generator.choice(len(self.weights), size=n, p=self.weights)
-        noise = generator.standard_normal((n, self.means.shape[1]))
+        noise = truncation * generator.standard_normal((n, self.means.shape[1]))
         drawn = np.empty((n, self.means.shape[1]), dtype=np.float32)
         for c in np.unique(component):
             mine = component == c
@@ -43,8 +68,21 @@ class Mixture:
 
     def log_density(self, latents: Float[Array, "n d"]) -> Float64[Array, " n"]:
         """Natural logarithm of the density at each latent, shape (n,)."""
-        from scipy.linalg import solve_triangular
         from scipy.special import logsumexp
+
+        return np.asarray(logsumexp(self._log_parts(latents), axis=0))
+
+    def trace(self, latents: Float[Array, "n d"], generator: np.random.Generator) -> Int64[Array, " n"]:
+        """Draw for each latent (n, d) the component that it came from, by the odds of that; shape (n,)."""
+        parts = self._log_parts(latents)
+        shares = np.exp(parts - parts.max(axis=0))
+        levels = np.cumsum(shares, axis=0)
+        below = levels < levels[-1] * generator.random(len(latents))
+        return np.asarray(np.minimum(below.sum(axis=0), len(parts) - 1))
+
+    def _log_parts(self, latents: Float[Array, "n d"]) -> Float64[Array, "c n"]:
+        """log wₖ N(x | μₖ, Σₖ)."""
+        from scipy.linalg import solve_triangular
 
         d = self.means.shape[1]
         terms = np.empty((len(self.weights), len(latents)))
@@ -52,7 +90,7 @@ class Mixture:
             white = solve_triangular(factor, (np.asarray(latents, np.float64) - mean).T, lower=True)
             log_det = np.log(np.diag(factor)).sum()
             terms[c] = np.log(weight) - 0.5 * (d * np.log(2 * np.pi) + np.square(white).sum(axis=0)) - log_det
-        return np.asarray(logsumexp(terms, axis=0))
+        return terms
 
 
 def fit_gaussian(latents: Float[Array, "n d"]) -> Mixture:
@@ -78,52 +116,12 @@ def fit_gaussian(latents: Float[Array, "n d"]) -> Mixture:
     return Mixture(np.ones(1), mean[None], np.linalg.cholesky(covariance)[None])
 
 
-def fit_mixture(
-    latents: Float[Array, "n d"], components: int, *, seed: int, max_iterations: int = 200, tolerance: float = 1e-3
-) -> Mixture:
-    """Fit a mixture of Gaussians with full covariances by EM, started from k-means.
-
-    Args:
-        latents: Shape (n, d).
-        components: How many Gaussians.
-        seed: For the k-means start.
-        max_iterations: EM steps at most.
-        tolerance: Stop when the mean log likelihood grows by less; nats.
-
-    Returns:
-        The mixture.
-
-    Raises:
-        InputError: Fewer latents than components, or components < 1.
-        DidNotConverge: `max_iterations` were not enough.
-    """
-    if not 1 <= components <= len(latents):
-        raise InputError(f"{components} components for {len(latents)} latents; choose 1 to the number of latents")
-    if components == 1:
-        return fit_gaussian(latents)
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    # EM in float32 takes half the time; centred and scaled, it loses nothing that matters to the fit.
-    centre = np.mean(latents, axis=0, dtype=np.float64)
-    scaled = latents - centre
-    scale = float(np.sqrt(np.square(scaled).mean())) or 1.0
-    scaled = (scaled / scale).astype(np.float32)
-    model = GaussianMixture(components, tol=tolerance, reg_covar=1e-6, max_iter=max_iterations, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # raised below as our own error
-        model.fit(scaled)
-    if not model.converged_:
-        bounds = model.lower_bounds_
-        raise DidNotConverge(
-            f"EM of {components} components did not reach {tolerance:g}; raise max_iterations or use fewer components",
-            iterations=model.n_iter_,
-            residual=float(bounds[-1] - bounds[-2]) if len(bounds) > 1 else float("inf"),
+def check_truncation(truncation: float) -> None:
+    """Refuse what no noise is scaled by."""
+    if not (np.isfinite(truncation) and truncation >= 0):
+        raise InputError(
+            f"truncation is {truncation}; choose 1 for all variety, or less, down to 0, for more typical ones"
         )
-    weights, means, covariances = (
-        np.asarray(each, np.float64) for each in (model.weights_, model.means_, model.covariances_)
-    )
-    return Mixture(weights / weights.sum(), scale * means + centre, scale * np.linalg.cholesky(covariances))
 
 
 def _ridge(latents: Float64[Array, "n d"]) -> float:

@@ -1,11 +1,27 @@
 """One embedding space: rows, search, points and their algebra, concepts, paths, maps."""
 
-from latentstore.space.density import Samples
 from latentstore.space.embedding_space import EmbeddingSpace
 from latentstore.space.grids import Grid
 from latentstore.space.latent import Latent
 from latentstore.space.paths import Path, PathReport
+from latentstore.space.sampling import Samples, SamplesReport
 from latentstore.space.status import Artefact, Status
+from latentstore.space.transport import Barycenter, Displacement, SetBarycenter, Transported
 from latentstore.space.vector_space import VectorSpace
 
-__all__ = ["Artefact", "EmbeddingSpace", "Grid", "Latent", "Path", "PathReport", "Samples", "Status", "VectorSpace"]
+__all__ = [
+    "Artefact",
+    "Barycenter",
+    "Displacement",
+    "EmbeddingSpace",
+    "Grid",
+    "Latent",
+    "Path",
+    "PathReport",
+    "Samples",
+    "SamplesReport",
+    "SetBarycenter",
+    "Status",
+    "Transported",
+    "VectorSpace",
+]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import NotSupported
 from latentstore.space import concepts, density, grids, maps, on_map, paths, rows
+from latentstore.space.generating import Generating
 from latentstore.space.latent import Latent, as_latent, as_queries
-from latentstore.space.vector_space import VectorSpace
 from latentstore.space.view import View
 from latentstore.types import check_vectors
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from latentstore.encoders import Encoder, GeodesicSolver
     from latentstore.exchange.outgoing import Pictures
     from latentstore.expression import Expression
-    from latentstore.geometry import Mixture, NeighbourGraph, RealismScale
+    from latentstore.geometry import NeighbourGraph, RealismScale
     from latentstore.maps import Inverse, Projection
     from latentstore.space.concepts import Concepts
-    from latentstore.space.density import Samples
     from latentstore.space.grids import Grid
     from latentstore.space.paths import Path
     from latentstore.space.search import Searcher
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 
-class EmbeddingSpace(VectorSpace):
-    """Latents of one encoder, with metadata: all that `VectorSpace` does, and edit, decode, explain.
+class EmbeddingSpace(Generating):
+    """Latents of one encoder, with metadata: all that `VectorSpace` does, and edit, decode, generate, explain.
 
     Attributes:
         files, at: As `VectorSpace`.
@@ -120,16 +119,6 @@ class EmbeddingSpace(VectorSpace):
     def neighbour_graph(self) -> NeighbourGraph:
         """A sample of the items, joined to their nearest; made on first use."""
         return self._view.neighbour_graph
-
-    def sample(
-        self, n: int, *, method: str | None = None, label: str | None = None, column: str = "label", seed: int = 0
-    ) -> Samples:
-        """New latents from where the data lies; see `latentstore.space.density.sample`."""
-        return density.sample(self, n, method=method, label=label, column=column, seed=seed)
-
-    def mixture(self, column: str, label: str | None) -> Mixture:
-        """The density that `sample` draws from, fitted on first use."""
-        return self._view.mixture(column, label)
 
     # Concepts
 

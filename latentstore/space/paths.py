@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore import geometry
 from latentstore.errors import InputError, NotSupported
-from latentstore.space import walks
+from latentstore.space import transport, walks
 from latentstore.space.surroundings import Surroundings, surroundings
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64
 
     from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.space.latent import Latent
     from latentstore.types import Array
 
 MOST_STEPS = 10_000
+TRANSPORT = "transport"  # the one method that makes pictures, and so cannot walk latents
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,27 @@ class Path:
     Attributes:
         space: Where they live.
         latents: Shape (steps, d), float32.
-        method: "lerp", "slerp", "gaussian", "geodesic" or "graph".
+        method: "lerp", "slerp", "gaussian", "geodesic", "graph" or "transport".
         anchors: Which of the latents are the anchors, ascending; the first is 0, the last steps − 1.
+        items: Of transport: the frames themselves, which the latents between the anchors encode; float32 in [0, 1],
+            shape (steps, h, w, c). None where frames are what the decoder draws.
+        pictures: Of transport: "items" where the anchors' own pictures were moved, "decoded" where those the decoder
+            draws of them; else "".
     """
 
     space: EmbeddingSpace
     latents: Float32[Array, "steps d"]
     method: str
     anchors: tuple[int, ...]
+    items: Float32[Array, "steps h w c"] | None = None
+    pictures: str = ""
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def decode(self) -> Float32[Array, "steps ..."]:
-        """The items that the decoder draws on the way: float32 in [0, 1], shape (steps, h, w, c)."""
-        return self.space.decode(self.latents)
+        """The frames: what the decoder draws on the way, or transport makes; float32 in [0, 1], (steps, h, w, c)."""
+        return self.space.decode(self.latents) if self.items is None else self.items
 
     def save(self, file: str | FilePath, *, fps: int = 12) -> None:
         """Draw the path: as a strip (.png, .jpg, .webp), or as a film there and back again (.gif, .mp4).
@@ -132,28 +141,53 @@ def interpolate(
         steps: Points on the path, all anchors included; between more than two anchors, the longer way gets more.
         method: "lerp" (straight line), "slerp" (great circle), "gaussian" (the line, scaled so that ends drawn from a
             Gaussian prior have a Gaussian middle), "geodesic" (shortest under the decoder's metric: items change
-            least), "graph" (shortest through real neighbours, frames evenly spaced: most realistic).
+            least), "graph" (shortest through real neighbours, frames evenly spaced: most realistic), "transport"
+            (pictures of the anchors, each frame their Wasserstein barycenter: ink is moved; .15 s a frame of 28 × 28).
         smoothing: Of graph: how far its corners are rounded off, as a fraction of its length: 0 not at all, .1 looks
             smooth, from .5 on it is nearly lerp.
 
     Raises:
         ConfigInvalid: Unknown method; smoothing with another method than graph.
         InputError: Fewer than 2 anchors or than steps, or more than 10,000 steps; slerp between opposite directions.
-        NotSupported: geodesic in a space without a decoder.
-        DidNotConverge: geodesic.
+        NotSupported: geodesic in a space without a decoder, transport in one without pictures.
+        DidNotConverge: geodesic, transport.
     """
-    walks.check(method, smoothing)
+    walks.check(method, smoothing, (*walks.METHODS, TRANSPORT))
     if len(anchors) < 2:
         raise InputError(f"{len(anchors)} anchors; a path needs a start and an end")
     if not max(2, len(anchors)) <= steps <= MOST_STEPS:
         raise InputError(f"steps is {steps}; choose {max(2, len(anchors))} to {MOST_STEPS}, as each anchor is one")
-    stops = np.stack([space.latent(one).vector for one in anchors])
+    points = [space.latent(one) for one in anchors]
+    stops = np.stack([one.vector for one in points])
+    if method == TRANSPORT:
+        return _transported(space, points, steps)
     legs = walks.curves(space, stops[:-1], stops[1:], method, smoothing=smoothing)
     pieces = _shared_out(legs.lengths, steps - 1)
     latents = _joined(legs, pieces + 1)
     at = np.concatenate([[0], np.cumsum(pieces)])
     latents[at] = stops
     return Path(space, latents, method, tuple(at.tolist()))
+
+
+def _transported(space: EmbeddingSpace, points: list[Latent], steps: int) -> Path:
+    """Frames are barycenters of the pictures at two anchors; latents are what the encoder makes of them."""
+    images, source = transport.pictures_of(space, points)
+    ink = transport.ink_of(images)
+    pieces = _shared_out(step_lengths(images.astype(np.float32)), steps - 1)
+    frames = [images[:1]]
+    for start, end, count in zip(images[:-1], images[1:], pieces, strict=True):
+        pair = np.stack([start, end])
+        between = [
+            geometry.image_barycenter(pair, np.array([1 - t, t]), ink=ink).image
+            for t in np.linspace(0, 1, count + 1)[1:-1]
+        ]
+        frames += [np.stack(between)] if between else []
+        frames.append(end[None])
+    items = np.concatenate(frames).astype(np.float32)
+    at = np.concatenate([[0], np.cumsum(pieces)])
+    latents = space.encode(items)
+    latents[at] = np.stack([one.vector for one in points])
+    return Path(space, latents, TRANSPORT, tuple(at.tolist()), items, source)
 
 
 def walk_pairs(

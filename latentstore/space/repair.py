@@ -56,6 +56,10 @@ def _again(space: EmbeddingSpace, kind: ArtefactKind, record: ArtefactRecord) ->
         return space.fit_map(told["method"], dim=told["dim"], seed=told["seed"], name=record.name, **options)
     if record.kind == "centroids":
         return space.fit_centroids(told["column"])
+    if record.kind == "mixture":
+        return space.fit_mixture(column=told["column"])
+    if record.kind == "flow":
+        return space.fit_flow(column=told["column"], seed=told["seed"], **told["options"])
     name = record.name.removeprefix("attribute/")
     clauses = {"positive": told["positive"], "negative": told["negative"]}
     return space.fit_attribute(name, **clauses, method=told["method"], seed=told["seed"])

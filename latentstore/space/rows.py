@@ -132,7 +132,12 @@ def rows_of(space: RowSpace, ids: Sequence[str]) -> Int64[Array, " n"]:
 
 
 def check_writable(space: RowSpace) -> None:
-    """Refuse to write through a space that is pinned to a version."""
+    """Refuse to write through a space that is pinned to a version, or of a store that is only read.
+
+    Here, so that nothing is fitted for minutes before the storage refuses it.
+    """
+    if space.files.mode == "r":
+        raise Forbidden(f"{space.files.folder} is open with mode='r'; open it with mode='rw' to write")
     if space.at is not None:
         raise Forbidden(
             f"space {space.name!r} is opened at {space.at!r}, and versions never change; open it without at=… to write"

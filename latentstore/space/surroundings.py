@@ -26,11 +26,13 @@ class Surroundings:
     Attributes:
         realism: Share of real items at least as far out, in [0, 1], shape (n,); None in a space of too few items.
         nearest: Ids of the nearest real items, dtype object, shape (n,).
+        distances: To them, in the space's metric, shape (n,).
         labels: Their labels, dtype object, shape (n,); None in a space without the column `label`.
     """
 
     realism: Float64[Array, " n"] | None
     nearest: Shaped[Array, " n"]
+    distances: Float32[Array, " n"]
     labels: Shaped[Array, " n"] | None
 
 
@@ -44,4 +46,4 @@ def surroundings(space: EmbeddingSpace, latents: Float32[Array, "n d"]) -> Surro
         rows, which = np.unique(found.rows[:, 0], return_inverse=True)
         values = space.snapshot.columns(rows, [LABEL])[LABEL].to_pylist()
         labels = np.array([None if one is None else str(one) for one in values], dtype=object)[which]
-    return Surroundings(realism, found.ids[:, 0], labels)
+    return Surroundings(realism, found.ids[:, 0], found.distances[:, 0], labels)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from latentstore.space import density, on_map, walks
+from latentstore.space import density, generators, on_map, transport, walks
 from latentstore.space.concepts import Concepts
 from latentstore.space.maps import read_projection
 from latentstore.space.search import Searcher
 
 if TYPE_CHECKING:
-    from latentstore.encoders import GeodesicSolver
-    from latentstore.geometry import Mixture, NeighbourGraph, RealismScale
+    from latentstore.encoders import Flow, GeodesicSolver
+    from latentstore.geometry import GaussianTransport, Mixture, NeighbourGraph, RealismScale
     from latentstore.maps import Inverse, Projection
     from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.space.generators import Mixtures
     from latentstore.storage import Snapshot
 
-MIXTURES_KEPT = 64
+MIXTURES_KEPT = 4
+TRANSPORTS_KEPT = 64
 MAPS_KEPT = 4
 
 
@@ -28,7 +30,8 @@ class View(Searcher):
         super().__init__(snapshot, previous)
         self.concepts = Concepts(snapshot)
         self._space = space
-        self.mixture = lru_cache(MIXTURES_KEPT)(self._fit_mixture)
+        self.mixtures = lru_cache(MIXTURES_KEPT)(self._mixtures)
+        self.transport = lru_cache(TRANSPORTS_KEPT)(self._transport)
         self.projection = lru_cache(MAPS_KEPT)(self._projection)
         self.inverse = lru_cache(MAPS_KEPT)(self._inverse)
 
@@ -47,8 +50,26 @@ class View(Searcher):
         """Items joined to their nearest."""
         return walks.join_neighbours(self._space)
 
-    def _fit_mixture(self, column: str, label: str | None) -> Mixture:
-        return density.fit_mixture(self._space, column, label)
+    @cached_property
+    def novelty_scale(self) -> RealismScale:
+        """How far items lie from the nearest other one."""
+        return density.novelty_scale(self._space)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The stored flow."""
+        return generators.read_flow(self._space)
+
+    @cached_property
+    def whole_mixture(self) -> Mixture:
+        """Of all latents."""
+        return generators.open_whole(self._space).whole
+
+    def _mixtures(self, column: str) -> Mixtures:
+        return generators.open_mixtures(self._space, column)
+
+    def _transport(self, column: str, source: str, target: str) -> GaussianTransport:
+        return transport.fit_transport(self._space, column, source, target)
 
     def _projection(self, name: str) -> Projection:
         return read_projection(self._space, name)[0]

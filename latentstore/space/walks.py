@@ -12,7 +12,7 @@ from latentstore.errors import ConfigInvalid, DidNotConverge, InputError, NotSup
 from latentstore.geometry.polylines import WIDEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jaxtyping import Float32, Float64, Int64
 
@@ -77,10 +77,10 @@ def curves(
     return _Formula(method, starts, ends)
 
 
-def check(method: str, smoothing: float) -> None:
+def check(method: str, smoothing: float, methods: Sequence[str] = METHODS) -> None:
     """Refuse a method that does not exist, and smoothing where there is nothing to smooth."""
-    if method not in METHODS:
-        raise ConfigInvalid(f"unknown interpolation method {method!r}; {suggest(method, METHODS)}")
+    if method not in methods:
+        raise ConfigInvalid(f"unknown interpolation method {method!r}; {suggest(method, methods)}")
     if smoothing and method != "graph":
         raise ConfigInvalid(f"smoothing {smoothing} is for method 'graph'; {method} has no corners, leave it out")
     if not 0 <= smoothing <= WIDEST:

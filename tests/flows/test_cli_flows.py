@@ -49,7 +49,7 @@ def test_run_tells_what_it_did(config: Path, capfd: pytest.CaptureFixture[str]) 
     assert main(["run", str(config), "--json"]) == 0
     first = json.loads(capfd.readouterr().out)
     assert [step["name"] for step in first["steps"]] == [
-        "train", "embed", "index", "concepts", "maps", "evaluate", "publish",
+        "train", "embed", "index", "concepts", "generators", "maps", "evaluate", "publish",
     ]  # fmt: skip
     assert first["changed"]
     assert first["metrics"]["mse"] == pytest.approx(first["metrics"]["pca_mse"], rel=1e-6)

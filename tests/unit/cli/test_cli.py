@@ -22,7 +22,7 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import maps, pipeline, queries, rows, transfer, upkeep, walks
+from latentstore.cli import maps, pipeline, queries, rows, sampling, transfer, transport, upkeep, walks
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
@@ -33,6 +33,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
 assert maps and pipeline and queries and rows and transfer and upkeep and walks  # imported to register the commands
+assert sampling and transport
 
 
 # Words
@@ -48,7 +49,8 @@ def test_help(run: Run, command: str) -> None:
 def test_commands_are_those_of_the_design(run: Run) -> None:
     _, out, _ = run("--help")
     design = (
-        "quickstart run train embed index concepts map evaluate search interpolate edit sample sql status versions tag"
+        "quickstart run train embed index concepts map evaluate search interpolate edit sample sql status versions tag "
+        "barycenter transport displace generators"
     )
     assert {*design.split(), "verify", "compact", "vacuum", "schedule", "place", "from-map"} <= set(COMMANDS)
     assert all(command in out for command in COMMANDS)
@@ -285,6 +287,57 @@ def test_samples_are_of_the_seed(run: Run) -> None:
     )
     assert first == again != other
     assert Path("samples.png").is_file()
+
+
+def test_samples_say_what_is_near(run: Run, made: Path) -> None:
+    code, out, _ = run("sample", "STORE", "small", "-n", "9", "--truncation", "0.5", "--npy", "s.npy", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    space = ls.open(made, "r").space("small")
+    drawn = np.load("s.npy")
+    assert [one["nearest"] for one in answer["samples"]] == space.search(drawn, 1).ids[:, 0].tolist()
+    assert [one["novelty"] for one in answer["samples"]] == pytest.approx(space.novelty(drawn).tolist())
+    assert answer["truncation"] == 0.5
+    with Image.open("samples.png") as picture:  # two rows of eight, each above its nearest items
+        assert picture.height > picture.width / 2
+
+
+def test_barycenter_transport_and_displacement(run: Run, made: Path) -> None:
+    space = ls.open(made, "r").space("small")
+    code, out, _ = run("barycenter", "STORE", "small", "test/8", "test/3", "--weights", "3,1", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["weights"] == [0.75, 0.25]
+    assert answer["pictures"] == "items"
+    assert answer["mass_error"] < 1e-4
+    found = space.barycenter({"'test/8'": 3, "'test/3'": 1})
+    np.testing.assert_allclose(answer["means"][0]["vector"], found.latent.vector, rtol=1e-5)
+    words = ("transport", "STORE", "small", "test/8", "test/3", "--from", "Sandal", "--to", "Ankle boot", "--json")
+    moved = json.loads(run(*words)[1])
+    assert [one["item"] for one in moved["moved"]] == ["test/8", "test/3"]
+    assert moved["mean_difference"] > 0
+    pairs = json.loads(run("displace", "STORE", "small", "label='Bag'", "label='Dress'", "-n", "5", "--json")[1])
+    assert len(pairs["pairs"]) == 5
+    assert pairs["cost"] < pairs["unmatched_cost"]
+    words = (
+        "barycenter",
+        "STORE",
+        "small",
+        "label = 'Bag'",
+        "label = 'Dress'",
+        "--sets",
+        "-n",
+        "9",
+        "--out",
+        "set.png",
+    )
+    assert len(json.loads(run(*words, "--json")[1])["means"]) == 9
+    for name in ("barycenter", "transport", "displacement", "set"):
+        with Image.open(f"{name}.png") as picture:
+            assert min(picture.size) > 56
+    _, _, said = run("interpolate", "STORE", "small", "test/8", "test/3", "--method", "transport", "--steps", "4")
+    assert said == ""
+    assert Path("interpolation.png").is_file()
 
 
 def test_sql_status_versions_tags(run: Run, made: Path) -> None:

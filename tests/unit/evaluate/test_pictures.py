@@ -102,13 +102,6 @@ def test_reconstructions_state_their_errors() -> None:
         pictures.reconstructions(items, np.zeros((2, 9, 8, 1)), np.zeros((2, 8, 8, 1)), ["a", "b"], dim=4)
 
 
-def test_an_incomplete_row_of_samples_is_left_out() -> None:
-    sheet = pictures.samples(np.zeros((23, 8, 8, 1)), columns=10).args[0]  # type: ignore[attr-defined]
-    assert sheet.cells.shape[:2] == (2, 10)
-    with pytest.raises(ShapeMismatch, match="9 samples do not fill one row of 10"):
-        pictures.samples(np.zeros((9, 8, 8, 1)))
-
-
 def test_map_shows_every_label_in_its_colour() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.array([f"class {i}" for i in range(10)], dtype=object), 60)

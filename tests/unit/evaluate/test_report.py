@@ -13,12 +13,16 @@ import latentstore as ls
 from latentstore.datasets import open_dataset
 from latentstore.errors import InputError, UnknownItem
 from latentstore.evaluate import fit_pca, image_metrics, map_metrics
+from latentstore.evaluate.generation_figures import class_transport, samples, transport_paths
 from latentstore.evaluate.map_figures import atlas, cells, cube
-from latentstore.evaluate.pictures import samples
+from latentstore.evaluate.pictures import grid
 from latentstore.evaluate.portrait import Portrait
 from latentstore.evaluate.report import Bar, Figure, Report, Section, Table, write_report
+from latentstore.evaluate.sheet import Sheet
 from latentstore.evaluate.theme import LIGHT
 from latentstore.maps import Inverse, quality
+
+BLANK = Sheet(np.zeros((1, 10, 8, 8, 1)))
 
 
 class Page(HTMLParser):
@@ -42,7 +46,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def report() -> Report:
-    figure = Figure("a-figure", "A <b> title", "Look & see.", 'Grid of "items".', samples(np.zeros((10, 8, 8, 1))))
+    figure = Figure("a-figure", "A <b> title", "Look & see.", 'Grid of "items".', grid(BLANK))
     rows = [("mse", "0.006", "0.014"), ("t", Bar("3.1", 0.5), "")]
     table = Table("Numbers", ("metric", "encoder", "PCA"), rows, "Why.", best=frozenset({(0, 1)}))
     section = Section("fashion", "fashion", "Lead.", (table,), (figure,), [("seed", "0")], "[dataset]\nname = '<x>'")
@@ -213,7 +217,9 @@ def test_every_figure_is_painted_in_both_themes(portrait: Portrait) -> None:
     figures = [
         portrait.reconstructions(),
         portrait.paths([("Bag", "Dress")]),
-        portrait.samples(),
+        samples(portrait),
+        transport_paths(portrait, [("Bag", "Dress")]),
+        class_transport(portrait, "Bag", "Dress"),
         portrait.map("pca", "Trustworthiness 0.9. "),
         portrait.class_errors({"mse": 1, "mse/Bag": 0.1, "mse/Coat": 0.2, "pca_mse/Bag": 0.3, "pca_mse/Coat": 0.4}),
         portrait.training([{"loss": 3.0, "validation_loss": 3.5}, {"loss": 2.0, "validation_loss": 2.5}]),
@@ -223,4 +229,4 @@ def test_every_figure_is_painted_in_both_themes(portrait: Portrait) -> None:
         assert figure.painted["light"] != figure.painted["dark"]
         assert figure.alt
         assert figure.caption.endswith((".", "?"))
-    assert "Hardest: Coat" in figures[4].caption
+    assert "Hardest: Coat" in figures[6].caption
