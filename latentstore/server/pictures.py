@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,13 @@ def pngs(items: Shaped[Array, "n h w c"]) -> list[str]:
 
 def decoded(space: EmbeddingSpace, latents: Shaped[Array, "n d"]) -> list[str] | None:
     """What the decoder draws of latents, in base64; None where the space draws no pictures."""
+    return drawn(lambda: space.decode(latents))
+
+
+def drawn(decode: Callable[[], Shaped[Array, "n h w c"]]) -> list[str] | None:
+    """What `decode` draws, in base64; None where the space draws no pictures."""
     try:
-        return pngs(space.decode(latents))
+        return pngs(decode())
     except NotSupported:
         return None
 

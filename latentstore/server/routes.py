@@ -82,6 +82,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{SPACE}/interpolate", walks.interpolate, wire.Walked, body=wire.InterpolateAsked),
     Route("POST", f"{SPACE}/grid", walks.grid, wire.Gridded, body=wire.GridAsked),
     Route("POST", f"{SPACE}/sample", walks.sample, wire.Sampled, body=wire.SampleAsked),
+    Route("POST", f"{SPACE}/barycenter", walks.barycenter, wire.Mixed, body=wire.BarycenterAsked),
     Route("POST", f"{SPACE}/rows", catalogue.rows, wire.Table, body=wire.GetAsked, media=BOTH),
     Route("POST", f"{SPACE}/pictures", catalogue.pictures, wire.Pictures, body=wire.PicturesAsked),
     Route("GET", f"{SPACE}/items/{{id*}}/image", catalogue.image, None, parameters=_at, media=(PNG,)),

@@ -161,6 +161,7 @@ class SampleAsked(Asked, kw_only=True, frozen=True):
     method: str | None = None
     label: str | None = None
     column: str = "label"
+    truncation: float = 1.0
     seed: int = 0
     pictures: bool = True
 
@@ -176,6 +177,25 @@ class Sampled(msgspec.Struct, kw_only=True, frozen=True):
     realism: list[float] | None
     nearest: list[str]
     pictures: list[str] | None
+
+
+class BarycenterAsked(Asked, kw_only=True, frozen=True):
+    """The weighted mean of points; see `EmbeddingSpace.barycenter`. `weights` are by expression."""
+
+    weights: dict[str, float]
+    method: str = "wasserstein"
+    pictures: bool = True
+
+
+class Mixed(msgspec.Struct, kw_only=True, frozen=True):
+    """A weighted mean: its latent, how real it is, and its picture."""
+
+    space: str
+    version: int
+    method: str
+    latent: list[float]
+    realism: float | None
+    picture: str | None
 
 
 class PlaceAsked(Asked, kw_only=True, frozen=True):

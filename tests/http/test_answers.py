@@ -144,6 +144,15 @@ def test_points(client, small):
     assert len(sampled["pictures"]) == len(sampled["nearest"]) == 3
 
 
+@pytest.mark.parametrize("method", ["wasserstein", "euclidean", "spherical"])
+def test_means(client, small, method):
+    asked = {"'test/1'": 1.0, "'test/2'": 3.0}
+    told = ok(client.post(f"{SPACE}/barycenter", json={"weights": asked, "method": method}))
+    mean = small.barycenter(asked, method=method)
+    np.testing.assert_allclose(told["latent"], mean.latent.vector, rtol=1e-4, atol=1e-4)
+    assert (pixels(told["picture"]) == np.rint(mean.item[..., 0] * 255)).all()
+
+
 def test_items_and_their_pictures(client, small):
     item = ok(client.get(f"{SPACE}/items/test/17"))
     row = small.get("test/17").to_pylist()[0]

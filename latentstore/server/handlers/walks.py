@@ -8,9 +8,18 @@ import numpy as np
 
 from latentstore.errors import InputError
 from latentstore.server.calls import Call
-from latentstore.server.handlers.queries import realism
-from latentstore.server.pictures import decoded
-from latentstore.server.wire import GridAsked, Gridded, InterpolateAsked, SampleAsked, Sampled, Walked
+from latentstore.server.handlers.queries import first, realism
+from latentstore.server.pictures import decoded, drawn
+from latentstore.server.wire import (
+    BarycenterAsked,
+    GridAsked,
+    Gridded,
+    InterpolateAsked,
+    Mixed,
+    SampleAsked,
+    Sampled,
+    Walked,
+)
 
 
 def interpolate(call: Call) -> Walked:
@@ -28,7 +37,7 @@ def interpolate(call: Call) -> Walked:
         latents=path.latents.tolist(),
         anchors=list(path.anchors),
         report=asdict(path.report),
-        pictures=decoded(space, path.latents) if asked.pictures else None,
+        pictures=drawn(path.decode) if asked.pictures else None,
     )
 
 
@@ -45,8 +54,8 @@ def grid(call: Call) -> Gridded:
     latents = made.latents.reshape(-1, space.dim)
     real = np.full(len(latents), np.nan)
     real[inside] = realism(space, latents[inside]) or np.nan
-    drawn = decoded(space, latents[inside]) if asked.pictures else None
-    pictures = iter(drawn or ())
+    cells = decoded(space, latents[inside]) if asked.pictures else None
+    pictures = iter(cells or ())
     return Gridded(
         space=space.name,
         version=space.version,
@@ -54,7 +63,7 @@ def grid(call: Call) -> Gridded:
         shape=(made.inside.shape[0], made.inside.shape[1]),
         latents=[one if there else None for one, there in zip(latents.tolist(), inside, strict=True)],
         realism=[float(one) if np.isfinite(one) else None for one in real],
-        pictures=None if drawn is None else [next(pictures) if there else None for there in inside],
+        pictures=None if cells is None else [next(pictures) if there else None for there in inside],
     )
 
 
@@ -65,14 +74,37 @@ def sample(call: Call) -> Sampled:
     if not 0 <= asked.seed < 1 << 63:
         raise InputError(f"seed is {asked.seed}; choose a whole number from 0 to {(1 << 63) - 1}")
     space = call.space()
-    drawn = space.sample(asked.n, method=asked.method, label=asked.label, column=asked.column, seed=asked.seed)
+    samples = space.sample(
+        asked.n,
+        method=asked.method,
+        label=asked.label,
+        column=asked.column,
+        truncation=asked.truncation,
+        seed=asked.seed,
+    )
     return Sampled(
         space=space.name,
         version=space.version,
-        method=drawn.method,
+        method=samples.method,
         seed=asked.seed,
-        latents=drawn.latents.tolist(),
-        realism=realism(space, drawn.latents),
-        nearest=space.search(drawn.latents, 1).ids[:, 0].tolist(),
-        pictures=decoded(space, drawn.latents) if asked.pictures else None,
+        latents=samples.latents.tolist(),
+        realism=realism(space, samples.latents),
+        nearest=space.search(samples.latents, 1).ids[:, 0].tolist(),
+        pictures=drawn(samples.decode) if asked.pictures else None,
+    )
+
+
+def barycenter(call: Call) -> Mixed:
+    """The weighted mean of items or points: of their pictures by optimal transport, or of their latents."""
+    asked: BarycenterAsked = call.body
+    call.limits.check("samples", len(asked.weights), "points")
+    space = call.space()
+    mean = space.barycenter(asked.weights, method=asked.method)
+    return Mixed(
+        space=space.name,
+        version=space.version,
+        method=mean.method,
+        latent=mean.latent.vector.tolist(),
+        realism=first(realism(space, mean.latent.vector[None])),
+        picture=first(drawn(lambda: mean.item[None])) if asked.pictures else None,
     )
