@@ -3,9 +3,21 @@
 Functions take arrays that were checked at the door (`latentstore.types.check_vectors`) and compute in float64.
 """
 
-from latentstore.geometry.attributes import AttributeVector, logistic, mean_difference
+from latentstore.geometry.attributes import (
+    AttributeVector,
+    Direction,
+    balanced,
+    conditional,
+    leading_directions,
+    leakage,
+    logistic,
+    mean_difference,
+)
 from latentstore.geometry.centroids import Centroids, centroids
+from latentstore.geometry.clusters import Clusters, cluster
+from latentstore.geometry.counterfactual import Move, smallest_move
 from latentstore.geometry.dimension import IntrinsicDimension, levina_bickel, two_nn
+from latentstore.geometry.erasure import Eraser, EraserFitter, indicators
 from latentstore.geometry.metrics import normalise, pairwise_distances, pairwise_similarities
 from latentstore.geometry.neighbour_graph import NeighbourGraph
 from latentstore.geometry.paths import gaussian, lerp, mix_gaussian, slerp
@@ -13,20 +25,34 @@ from latentstore.geometry.polylines import polyline_length, resample, smooth
 from latentstore.geometry.realism import RealismScale, kth_distances
 from latentstore.geometry.sampling import Mixture, fit_gaussian, fit_mixture
 from latentstore.geometry.scores import auc
+from latentstore.geometry.softmax import Softmax, fit_softmax
 
 __all__ = [
     "AttributeVector",
     "Centroids",
+    "Clusters",
+    "Direction",
+    "Eraser",
+    "EraserFitter",
     "IntrinsicDimension",
     "Mixture",
+    "Move",
     "NeighbourGraph",
     "RealismScale",
+    "Softmax",
     "auc",
+    "balanced",
     "centroids",
+    "cluster",
+    "conditional",
     "fit_gaussian",
     "fit_mixture",
+    "fit_softmax",
     "gaussian",
+    "indicators",
     "kth_distances",
+    "leading_directions",
+    "leakage",
     "lerp",
     "levina_bickel",
     "logistic",
@@ -38,6 +64,7 @@ __all__ = [
     "polyline_length",
     "resample",
     "slerp",
+    "smallest_move",
     "smooth",
     "two_nn",
 ]
