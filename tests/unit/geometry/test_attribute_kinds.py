@@ -68,7 +68,7 @@ def test_the_auc_of_balanced_compares_within_strata_only():
 
 
 def test_conditional_is_orthogonal_to_the_others_and_strength_1_still_closes_the_gap():
-    x, smile, hat = confounded()
+    x, smile, _hat = confounded()
     others = np.stack([5 * HAT, HAT + 0.1 * np.eye(D)[2], 2 * HAT])  # linearly dependent, too
     found = conditional(x[smile], x[~smile], orthogonal_to=others)
     np.testing.assert_allclose(others @ found.direction.astype(float), 0, atol=1e-6)
