@@ -170,6 +170,9 @@ class EvaluateSection(Section):
     interpolation, `map_items` for the quality of maps that rows were added to since, `map_images` test items that are
     drawn from their place on a map, and `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps,
     so none unless asked for).
+
+    `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
+    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge.
     """
 
     label: str = "label"
@@ -178,6 +181,8 @@ class EvaluateSection(Section):
     map_items: PositiveInt = 1_000
     map_images: NonNegativeInt = 200
     umap_inverse: NonNegativeInt = 0
+    judge: tuple[str, ...] = ()
+    judge_epochs: PositiveInt | None = None
     seed: Seed = 0
 
 

@@ -71,7 +71,7 @@ def train_encoder(work: Workspace) -> Trained:
 
 def find_encoder(work: Workspace) -> str | None:
     """Fingerprint of the stored encoder of this lineage, rather the space's own than another; loads no torch."""
-    matching = [card for card in _cards(work) if work.lineage in card.get("lineages", {})]
+    matching = [card for card in cards_of(work) if work.lineage in card.get("lineages", {})]
     if not matching:
         return None
     serving = None if work.space is None else work.space.fingerprint
@@ -99,7 +99,7 @@ def _store(work: Workspace, encoder: Encoder, training: dict[str, Any]) -> str:
     """Keep the encoder and note the lineage on its card; two recipes may end in the same bits."""
     from latentstore.encoders import save_encoder
 
-    cards = {card["fingerprint"]: card for card in _cards(work)}
+    cards = {card["fingerprint"]: card for card in cards_of(work)}
     known = cards.get(encoder.fingerprint, {"training": training})
     lineage = {
         "dataset": work.dataset.source,
@@ -113,7 +113,8 @@ def _store(work: Workspace, encoder: Encoder, training: dict[str, Any]) -> str:
     return fingerprint
 
 
-def _cards(work: Workspace) -> Iterator[dict[str, Any]]:
+def cards_of(work: Workspace) -> Iterator[dict[str, Any]]:
+    """The cards of all encoders in the store."""
     # Read here and not by `latentstore.encoders`, which imports torch: seconds that an idle refresh does not need.
     for fingerprint in work.store.encoders:
         path = work.store.files.encoder_folder(fingerprint) / "card.json"

@@ -20,8 +20,9 @@ from latentstore.store import LatentStore, open_store
 from latentstore.types import Array
 
 if TYPE_CHECKING:
-    from jaxtyping import Int64, Shaped
+    from jaxtyping import Bool, Int64, Shaped
 
+    from latentstore.evaluate import Judge
     from latentstore.space import EmbeddingSpace
 
 
@@ -131,6 +132,16 @@ class Workspace:
             raise ConfigInvalid(f"no item is on the {side} side; look at column and test_fraction")
         return Part(self.dataset, positions)
 
+    def judge(self) -> Judge | None:
+        """The classifier of `[evaluate] judge`, trained now if the store has none; see `flows.judging`."""
+        return self._judge
+
+    @cached_property
+    def _judge(self) -> Judge | None:
+        from flows.judging import judge_of  # torch, and `flows.train`, only for whom needs them
+
+        return judge_of(self)
+
     @cached_property
     def lineage(self) -> str:
         """What an encoder is made from, as a key: recipe, seed and dataset; with retrain = "data" its items too."""
@@ -160,6 +171,10 @@ class Part:
     def read(self, positions: Int64[Array, " k"]) -> Array:
         """Items at positions of this part."""
         return self.dataset.read(self.positions[positions])
+
+    def only(self, chosen: Bool[Array, " m"]) -> Part:
+        """Those of these items that are chosen."""
+        return Part(self.dataset, self.positions[chosen])
 
     def labels(self, column: str) -> Shaped[Array, " m"]:
         """A metadata column of these items, dtype object.

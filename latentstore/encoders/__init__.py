@@ -1,4 +1,4 @@
-"""Encoders: pca, autoencoder, vae, hybrid. The only home of torch.
+"""Encoders: pca, autoencoder, vae, hybrid, classifier. The only home of torch.
 
 A later kind is one file with a `@register`ed `Model` and a line here.
 """
@@ -6,6 +6,7 @@ A later kind is one file with a `@register`ed `Model` and a line here.
 from latentstore.encoders.autoencoder import Autoencoder
 from latentstore.encoders.base import MODELS, Encoder, Model, register
 from latentstore.encoders.checkpoint import load_encoder, read_card, save_encoder
+from latentstore.encoders.classifier import Classifier
 from latentstore.encoders.cores import one_thread_each
 from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
@@ -19,6 +20,7 @@ __all__ = [
     "PCA",
     "VAE",
     "Autoencoder",
+    "Classifier",
     "Encoder",
     "GeodesicSolver",
     "Geodesics",

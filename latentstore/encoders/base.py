@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
@@ -47,7 +47,8 @@ class Model(nn.Module):
     kind: ClassVar[str]
     Options: ClassVar[type]
     takes_vectors: ClassVar[bool] = False
-    takes_labels: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False  # a column of them
+    takes_columns: ClassVar[bool] = False  # any number of columns, at least one
 
     def __init__(self, item_shape: tuple[int, ...], dim: int, options: Any) -> None:
         super().__init__()
@@ -79,6 +80,10 @@ class Model(nn.Module):
     def negative_elbo(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Upper bound of −log p(x) in nats, (m,)."""
         raise NotSupported(f"an encoder of kind {self.kind!r} has no likelihood; only a vae has one")
+
+    def scores(self, x: Tensor) -> list[Tensor]:
+        """Of each label column, the logits of its values (m, c)."""
+        raise NotSupported(f"an encoder of kind {self.kind!r} tells no classes; only a classifier does")
 
     def loss(
         self, x: Tensor, done: float, generator: torch.Generator, labels: Tensor | None = None
@@ -195,6 +200,10 @@ class Encoder:
         generator = torch.Generator(self._device).manual_seed(seed)
         return self._collect(items, lambda x: (self.model.negative_elbo(x, generator)[:, None],))[0][:, 0]
 
+    def probabilities(self, items: Array) -> list[Float32[Array, "n c"]]:
+        """Of each column of a classifier, how likely its values are, (n, c); `NotSupported` for other kinds."""
+        return self._collect(items, lambda x: [scores.softmax(1) for scores in self.model.scores(x)])
+
     def decode(self, latents: Array) -> Float32[Array, "n h w c"]:
         """Turn latents into items.
 
@@ -230,7 +239,7 @@ class Encoder:
     def _collect(self, items: Array, function: Any) -> list[Array]:
         """Apply a function of tensors to items, chunk by chunk."""
         checked = check_items(items, self.item_shape)
-        chunks: list[tuple[Tensor, ...]] = []
+        chunks: list[Sequence[Tensor]] = []
         with torch.inference_mode():
             for start in range(0, max(len(checked), 1), self._chunk):
                 x = to_tensor(checked[start : start + self._chunk], self._device)

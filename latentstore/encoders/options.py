@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from latentstore.errors import ConfigInvalid, suggest
 
 T = TypeVar("T")
+MOST_VALUES = 100_000  # of a column
 
 
 def number(default: float, low: float, high: float) -> Any:
@@ -28,6 +29,11 @@ def integers(default: tuple[int, ...], low: int, high: int, most: int) -> Any:
 def choice(default: str, *others: str) -> Any:
     """A field that takes one of these words."""
     return dataclasses.field(default=default, metadata={"choices": (default, *others)})
+
+
+def columns() -> Any:
+    """A field that takes the values that occur in each of some columns: {column: [value, …]}."""
+    return dataclasses.field(default_factory=dict, metadata={"columns": True})
 
 
 def option_names(*types: type) -> list[str]:
@@ -47,7 +53,7 @@ def read_options(options: type[T], given: Mapping[str, Any], *, what: str) -> T:
     """Build an options object from names and values.
 
     Args:
-        options: A dataclass whose fields were made by `number`, `integers`, `choice` or have a bool default.
+        options: A dataclass whose fields were made by `number`, `integers`, `choice`, `columns` or have a bool default.
         given: Values by name; what is missing keeps its default. Lists stand for tuples, as JSON has them.
         what: Whose options these are, for messages.
 
@@ -69,11 +75,25 @@ def _checked(field: dataclasses.Field[Any], value: Any, what: str) -> Any:
         if value not in field.metadata["choices"]:
             raise ConfigInvalid(f"{where} is {value!r}; choose one of {', '.join(field.metadata['choices'])}")
         return value
+    if "columns" in field.metadata:
+        return _columns(value, where)
     if "most" in field.metadata:
         if not isinstance(value, list | tuple) or len(value) > field.metadata["most"]:
             raise ConfigInvalid(f"{where} is {value!r}; pass a list of at most {field.metadata['most']} whole numbers")
         return tuple(_number(entry, whole=True, limits=field.metadata, where=where) for entry in value)
     return _number(value, whole=isinstance(field.default, int), limits=field.metadata, where=where)
+
+
+def _columns(value: Any, where: str) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(value, Mapping):
+        raise ConfigInvalid(f"{where} is {value!r}; pass the values of each column")
+    for column, values in value.items():
+        if not isinstance(column, str) or not isinstance(values, list | tuple) or not 1 <= len(values) <= MOST_VALUES:
+            raise ConfigInvalid(f"{where}, column {column!r}: pass a list of 1 to {MOST_VALUES} values")
+        for one in values:
+            if not isinstance(one, str | int | float | bool):
+                raise ConfigInvalid(f"{where}, column {column!r}: {one!r} is neither text, number nor truth value")
+    return {column: tuple(value[column]) for column in sorted(value)}  # an order that survives JSON
 
 
 def _number(value: Any, *, whole: bool, limits: Mapping[str, Any], where: str) -> int | float:

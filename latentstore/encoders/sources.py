@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 READ = 4096  # items per read while filling the memory
+LABEL = "label"  # the column of labels that were passed without one
 SAMPLE = 4096  # items that stand for all of them in `Source.digest`
 
 
@@ -44,10 +45,10 @@ class Source:
         items: An array (n, h, w, c), (n, h, w) or (n, d_in), or an object with `item_shape`, `__len__` and `read`.
         memory: Bytes that may be spent on holding a readable's items; None means half of the memory now free.
         device: Where batches go.
-        labels: One of each item, of any type that sorts; None without.
+        labels: One of each item, of any type that sorts, or several by column, {column: labels}; None without.
 
     Attributes:
-        classes: The labels that occur, sorted; empty without.
+        classes: By column, the labels that occur, sorted; labels without a column's name are of column "label".
     """
 
     def __init__(
@@ -66,7 +67,10 @@ class Source:
             self._length = len(array)
         if not self._length:
             raise InputError("there are no items to train on; pass at least 2")
-        self.classes, self._classes = _numbered(labels, self._length, self.device)
+        self.classes: dict[str, list[Any]] = {}
+        self._classes: Tensor | None = None
+        if labels is not None:
+            self._number(labels)
         if self._readable is None:
             self._held: Tensor | None = as_tensor(check_items(array, self.item_shape))
         else:
@@ -88,7 +92,7 @@ class Source:
         return scale(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
 
     def labels(self, positions: Int64[Array, " m"]) -> Tensor | None:
-        """The labels of items as positions in `classes`, int64 (m,); None without."""
+        """Labels as positions in `classes`, int64 (m,), or (m, columns) if they have columns; None without."""
         return None if self._classes is None else self._classes[torch.from_numpy(positions)]
 
     def batches(self, order: Iterable[Int64[Array, " m"]]) -> Iterator[Tensor]:
@@ -116,6 +120,16 @@ class Source:
             digest.update(repr(self.classes).encode() + self._classes.cpu().numpy().tobytes())
         return digest.hexdigest()[:32]
 
+    def _number(self, labels: Any) -> None:
+        columns = labels if isinstance(labels, Mapping) else {LABEL: labels}
+        if not columns:
+            raise InputError("labels are {}; name at least one column")
+        numbers = []
+        for column in sorted(columns):  # an order that survives JSON
+            self.classes[column], found = _numbered(columns[column], self._length, column)
+            numbers.append(torch.tensor(found, device=self.device))
+        self._classes = torch.stack(numbers, 1) if isinstance(labels, Mapping) else numbers[0]
+
     def _read(self, positions: Int64[Array, " m"]) -> Array:
         assert self._readable is not None
         order = np.argsort(positions)  # ascending: kind to disks
@@ -133,19 +147,20 @@ class Source:
         return torch.from_numpy(held)
 
 
-def _numbered(labels: Any, n: int, device: torch.device) -> tuple[list[Any], Tensor | None]:
+def _numbered(labels: Any, n: int, column: str) -> tuple[list[Any], list[int]]:
     """The labels that occur, and which of them each item has."""
-    if labels is None:
-        return [], None
     given = np.asarray(labels).tolist()
     if len(given) != n:
         raise ShapeMismatch(f"{len(given)} labels for {n} items; pass one of each item")
     if any(one is None or one != one for one in given):
         place = next(i for i, one in enumerate(given) if one is None or one != one)
-        raise InputError(f"item {place} has no label; leave it out, or train without labels")
-    classes = sorted(set(given))
+        raise InputError(f"item {place} has no {column}; leave it out, or train without labels")
+    try:
+        classes = sorted(set(given))
+    except TypeError as error:
+        raise InputError(f"column {column!r} mixes types that do not sort ({error}); make them all text") from error
     number = {one: i for i, one in enumerate(classes)}
-    return classes, torch.tensor([number[one] for one in given], device=device)
+    return classes, [number[one] for one in given]
 
 
 def _free_memory() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from latentstore.encoders.numerics import Numerics, choose
 from latentstore.encoders.options import option_names, read_options, refuse_unknown
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.schedule import Progress, TrainingOptions
-from latentstore.encoders.sources import Source
+from latentstore.encoders.sources import LABEL, Source
 from latentstore.encoders.state import saved_journal
 from latentstore.encoders.train import fit
 from latentstore.errors import ConfigInvalid, InputError, NotSupported
@@ -91,7 +91,7 @@ def train(
     The same seed, items, options and number of threads give the same bits on a CPU.
 
     Args:
-        kind: "pca", "autoencoder", "vae", "hybrid".
+        kind: "pca", "autoencoder", "vae", "hybrid", "classifier".
         items: uint8 (or floats in [0, 1]) of shape (n, h, w, c) or (n, h, w); for pca also ready vectors (n, d_in);
             or a dataset: `item_shape`, `__len__`, `read(positions)`.
         dim: Width of the latents.
@@ -101,7 +101,7 @@ def train(
         progress: Called with `Progress` some times a second.
         device: "auto" takes CUDA when there is one.
         memory: Bytes that may be spent on holding a dataset's items; None means half of the free memory.
-        labels: Of each item, for kinds that learn from them too ("hybrid").
+        labels: Of each item, for kinds that learn from them too ("hybrid"); "classifier" also takes {column: labels}.
         options: Of the kind (see its Options class) and of training (`TrainingOptions`).
 
     Returns:
@@ -118,16 +118,17 @@ def train(
     refuse_unknown(options, training_options(kind), what=f"encoder kind {kind!r}")
     if not isinstance(dim, int) or isinstance(dim, bool):
         raise ConfigInvalid(f"dim is {dim!r}; pass a whole number")
-    if labels is not None and not cls.takes_labels:
-        raise NotSupported(f"an encoder of kind {kind!r} learns nothing from labels; leave them out")
+    labels = _labels(kind, labels)
     where = _device(device)
     source = Source(items, memory=memory, device=where, labels=labels)
     if len(source) < 2:
         raise InputError(f"{len(source)} item is too few to train on; pass at least 2")
     check_item_shape(source.item_shape, kind)
     chosen = {**cls.recipe(source.item_shape, dim), **options}
-    if cls.takes_labels:
-        chosen[CLASSES] = len(source.classes)
+    if cls.takes_columns:
+        chosen[CLASSES] = source.classes
+    elif cls.takes_labels:
+        chosen[CLASSES] = len(source.classes.get(LABEL, ()))
     own = {field.name for field in fields(cls.Options)}
     model = build_model(kind, source.item_shape, dim, {k: v for k, v in chosen.items() if k in own})
     model.to_empty(device=where)
@@ -174,6 +175,20 @@ def train(
         **asdict(numerics),
     )
     return encoder, record
+
+
+def _labels(kind: str, labels: Any) -> Any:
+    """Labels as this kind takes them."""
+    cls, by_column = model_class(kind), isinstance(labels, Mapping)
+    if cls.takes_columns:
+        if labels is None:
+            raise InputError(f"an encoder of kind {kind!r} learns from labels only; pass some")
+        return labels if by_column else {LABEL: labels}
+    if labels is not None and not cls.takes_labels:
+        raise NotSupported(f"an encoder of kind {kind!r} learns nothing from labels; leave them out")
+    if by_column:
+        raise InputError(f"an encoder of kind {kind!r} learns from one label of each item; pass one column")
+    return labels
 
 
 def _device(name: str) -> torch.device:

@@ -1,12 +1,14 @@
 """What is measured of an encoder, a space, an index, a path and a map; the pictures and the page that show it."""
 
 from latentstore.evaluate.encoders import encoder_metrics, fit_pca, reconstruction_errors, variational_metrics
+from latentstore.evaluate.judge import Judge
 from latentstore.evaluate.maps import image_metrics, map_metrics
 from latentstore.evaluate.paths import WalkMeasures, path_metrics
 from latentstore.evaluate.probes import knn_accuracy, linear_probe
 from latentstore.evaluate.spaces import dimension_metrics, index_metrics, recall
 
 __all__ = [
+    "Judge",
     "WalkMeasures",
     "dimension_metrics",
     "encoder_metrics",

@@ -88,7 +88,7 @@ def reconstruction_errors(
         NotSupported: The encoder cannot decode.
     """
     errors = []
-    for start, part in _parts(items):
+    for start, part in parts_of(items):
         z = encoder.encode(part) if latents is None else latents[start : start + len(part)]
         truth = part.astype(np.float32) * np.float32(1 / 255) if part.dtype == np.uint8 else part
         offsets = encoder.decode(z) - truth.reshape(len(part), *encoder.item_shape)
@@ -102,8 +102,8 @@ def variational_metrics(encoder: Encoder, items: Items, *, seed: int = 0) -> dic
     Raises:
         NotSupported: The encoder is not a VAE.
     """
-    bounds = [encoder.negative_elbo(part, seed=seed + start) for start, part in _parts(items)]
-    means = np.concatenate([encoder.posterior(part)[0] for _, part in _parts(items)])
+    bounds = [encoder.negative_elbo(part, seed=seed + start) for start, part in parts_of(items)]
+    means = np.concatenate([encoder.posterior(part)[0] for _, part in parts_of(items)])
     return {
         "negative_elbo": float(np.concatenate(bounds).mean(dtype=np.float64)),
         "active_dims": float((means.var(axis=0, dtype=np.float64) > ACTIVE).sum()),
@@ -146,10 +146,10 @@ def by_label(values: Float[Array, " n"], labels: Shaped[Array, " n"] | None) -> 
 
 
 def _encode(encoder: Encoder, items: Items) -> Float32[Array, "n d"]:
-    return np.concatenate([encoder.encode(part) for _, part in _parts(items)])
+    return np.concatenate([encoder.encode(part) for _, part in parts_of(items)])
 
 
-def _parts(items: Items) -> Iterator[tuple[int, Array]]:
+def parts_of(items: Items) -> Iterator[tuple[int, Array]]:
     """Items in parts that fit in memory, each with its start."""
     for start in range(0, len(items), _CHUNK):
         stop = min(start + _CHUNK, len(items))
