@@ -11,6 +11,7 @@ from latentstore.encoders.cores import one_thread_each
 from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
 from latentstore.encoders.pca import PCA
+from latentstore.encoders.pullbacks import pullbacks
 from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.training import TrainingRecord, train, training_options
 from latentstore.encoders.vae import VAE
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingRecord",
     "load_encoder",
     "one_thread_each",
+    "pullbacks",
     "read_card",
     "register",
     "save_encoder",

@@ -1,11 +1,28 @@
 """One embedding space: rows, search, points and their algebra, concepts, paths, maps."""
 
+from latentstore.space.counterfactual import Counterfactual
 from latentstore.space.density import Samples
 from latentstore.space.embedding_space import EmbeddingSpace
 from latentstore.space.grids import Grid
 from latentstore.space.latent import Latent
 from latentstore.space.paths import Path, PathReport
 from latentstore.space.status import Artefact, Status
+from latentstore.space.subclusters import Subcluster, Subclusters
+from latentstore.space.surroundings import LatentReport
 from latentstore.space.vector_space import VectorSpace
 
-__all__ = ["Artefact", "EmbeddingSpace", "Grid", "Latent", "Path", "PathReport", "Samples", "Status", "VectorSpace"]
+__all__ = [
+    "Artefact",
+    "Counterfactual",
+    "EmbeddingSpace",
+    "Grid",
+    "Latent",
+    "LatentReport",
+    "Path",
+    "PathReport",
+    "Samples",
+    "Status",
+    "Subcluster",
+    "Subclusters",
+    "VectorSpace",
+]
