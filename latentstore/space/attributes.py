@@ -28,7 +28,8 @@ METHODS: dict[str, Callable[..., geometry.AttributeVector]] = {
     "conditional": geometry.conditional,
     "logistic": geometry.logistic,
 }
-UNSUPERVISED = ("principal", "sensitive")
+DEFAULT_NAMES = {"principal": "pc", "sensitive": "sensitive"}
+UNSUPERVISED = tuple(DEFAULT_NAMES)
 RESAMPLES, PERMUTATIONS = 100, 199
 PROBES = 4096  # random directions of items that the decoder's sensitivity is measured with
 REFERENCE = 512  # real latents that it is measured at
@@ -130,7 +131,7 @@ def fit_directions(
     """
     if method not in UNSUPERVISED:
         raise ConfigInvalid(f"unknown method {method!r} of directions; {suggest(method, UNSUPERVISED)}")
-    prefix = {"principal": "pc", "sensitive": "sensitive"}[method] if name is None else name
+    prefix = DEFAULT_NAMES[method] if name is None else name
     check_attribute_name(f"{prefix}1")
     snapshot = space.snapshot
     rows = snapshot.live_rows() if where is None else space.matching(where)

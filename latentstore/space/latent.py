@@ -11,7 +11,7 @@ import numpy as np
 
 from latentstore import expression as algebra
 from latentstore.errors import InputError, SpaceMismatch, UnknownAttribute, UnknownLabel, suggest
-from latentstore.expression import Atom, Expression
+from latentstore.expression import Atom, Attribute, Expression
 from latentstore.space.surroundings import LatentReport, reports
 from latentstore.types import check_vectors
 
@@ -80,6 +80,21 @@ class Latent:
         """How near to real data: the share of real items that lie at least as far out, in [0, 1]."""
         return float(self.space.realism(self.vector[None])[0])
 
+    def steps(self) -> list[tuple[str, Latent]]:
+        """The chain that leads here: what is added, and the latent it leads to; the last is this one.
+
+        It begins with all items and centroids, and goes on with one attribute after the other, as they are written.
+        """
+        if self.expression is None:
+            return [(str(self), self)]
+        points = tuple((atom, weight) for atom, weight in self.expression.terms if not isinstance(atom, Attribute))
+        moves = [(atom, weight) for atom, weight in self.expression.terms if isinstance(atom, Attribute)]
+        chain = [Expression(points)] if points else []
+        for move in moves:
+            chain.append(Expression((*(chain[-1].terms if chain else ()), move)))
+        said = [str(chain[0]), *(_signed(Expression((move,))) for move in (moves if points else moves[1:]))]
+        return [(words, from_expression(self.space, one)) for words, one in zip(said, chain, strict=True)]
+
     def report(self) -> LatentReport:
         """Where it is among real items: realism, the nearest one, its label, and a sentence.
 
@@ -87,6 +102,11 @@ class Latent:
             NotSupported: The space has no items.
         """
         return reports(self.space, self.vector[None])[0]
+
+
+def _signed(expression: Expression) -> str:
+    text = str(expression)
+    return f"- {text[1:]}" if text.startswith("-") else f"+ {text}"
 
 
 def _exactly(number: float) -> Fraction:
