@@ -25,20 +25,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
     NonNegativeInt,
     PositiveInt,
     PrivateAttr,
-    StringConstraints,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from flows.problems import describe
+from flows.sections import ConceptsSection, Fraction, Identifier, Section, Seed
 from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder, suggest
 from latentstore.maps import GIVEN, METHODS, options_of
 from latentstore.types import Metric
@@ -51,15 +50,6 @@ def _from_file(path: Path, context: ValidationInfo) -> Path:
 
 
 FilePath = Annotated[Path, AfterValidator(_from_file)]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, and without room for misspelt keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OpenSection(Section):
@@ -136,22 +126,6 @@ class IndexSection(Section):
     seed: Seed = 0
 
 
-class AttributeSection(Section):
-    """An attribute vector from two groups of items, each chosen by a `where` predicate."""
-
-    positive: str
-    negative: str
-    method: Literal["mean_difference", "logistic"] = "mean_difference"
-    seed: Seed = 0
-
-
-class ConceptsSection(Section):
-    """Columns whose labels get centroids, and attribute vectors by name."""
-
-    centroids: tuple[str, ...] = ()
-    attributes: dict[Identifier, AttributeSection] = {}
-
-
 class MapSection(OpenSection):
     """A projection to two or three dimensions. `method` is the map's own name unless it says otherwise.
 
@@ -171,6 +145,9 @@ class EvaluateSection(Section):
     drawn from their place on a map, and `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps,
     so none unless asked for).
 
+    `edits` test items without each attribute are moved along it by each of `strengths`, and `counterfactuals` towards
+    another label; with none, attributes are not measured.
+
     `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
     and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge.
     """
@@ -181,6 +158,9 @@ class EvaluateSection(Section):
     map_items: PositiveInt = 1_000
     map_images: NonNegativeInt = 200
     umap_inverse: NonNegativeInt = 0
+    edits: NonNegativeInt = 100
+    strengths: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    counterfactuals: NonNegativeInt = 50
     judge: tuple[str, ...] = ()
     judge_epochs: PositiveInt | None = None
     seed: Seed = 0
@@ -207,7 +187,7 @@ class GateSection(Section):
     """`tag` moves to the new version only if every metric keeps within its limit."""
 
     tag: Identifier = "production"
-    metrics: dict[str, LimitSection] = {}
+    metrics: dict[str, LimitSection] = Field(default_factory=dict)
 
 
 class Config(Section):
@@ -222,7 +202,7 @@ class Config(Section):
     embed: EmbedSection = EmbedSection()
     index: IndexSection = IndexSection()
     concepts: ConceptsSection = ConceptsSection()
-    maps: dict[Identifier, MapSection] = {}
+    maps: dict[Identifier, MapSection] = Field(default_factory=dict)
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection = GateSection()
     _where: str = PrivateAttr("configuration")

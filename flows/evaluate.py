@@ -15,6 +15,7 @@ from prefect import flow, task
 
 from flows.artifacts import show_metrics, show_picture
 from flows.config import Config, as_config, digest
+from flows.editing import attribute_metrics
 from flows.outcome import Outcome
 from flows.records import Evaluation, read_evaluation, write_evaluation
 from flows.running import run_name, step
@@ -54,7 +55,9 @@ def measure(work: Workspace) -> Evaluated:
     work.report("evaluate", 0.7)
     metrics |= _path_metrics(work, space)
     metrics |= _dimension_metrics(work, space)
-    work.report("evaluate", 0.8)
+    work.report("evaluate", 0.75)
+    metrics |= attribute_metrics(work, space)
+    work.report("evaluate", 0.85)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
         version=space.version,

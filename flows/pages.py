@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flows.attribute_pages import attribute_tables
+from latentstore.evaluate.edit_figures import kinds, strength_figure
 from latentstore.evaluate.map_figures import atlas, cube
 from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
@@ -46,6 +48,7 @@ PATH_MEASURES = {
 }
 PAIRS = (("Sneaker", "Ankle boot"), ("T-shirt/top", "Dress"), ("Pullover", "Trouser"), ("Sandal", "Bag"))
 EDITED, EDITED_FROM, EDITED_TO = "formal", "Sandal", "Ankle boot"
+KINDS = 5  # of sandals
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str, int]]:
@@ -116,7 +119,7 @@ def space_section(
         ),
         *_search_table(metrics),
         *_path_table(metrics),
-        *_attribute_table(space),
+        *attribute_tables(space, metrics),
         *_map_table(metrics, list(config.maps)),
     ]
     return Section(
@@ -166,29 +169,6 @@ def _path_table(metrics: Mapping[str, float]) -> Iterator[Table]:
         )
 
 
-def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
-    found = space.attributes.select(["name", "positive", "negative", "method", "auc", "positives", "negatives"])
-    if len(found):
-        yield Table(
-            "Attribute vectors",
-            ("name", "held-out AUC", "items with", "items without", "with", "without", "method"),
-            [
-                (
-                    row["name"],
-                    f"{row['auc']:.4f}",
-                    f"{row['positives']:,}",
-                    f"{row['negatives']:,}",
-                    row["positive"],
-                    row["negative"],
-                    row["method"].replace("_", " "),
-                )
-                for row in found.to_pylist()
-            ],
-            "AUC: how often an item that has the attribute lies farther along the vector than one that has it not.",
-            prose=frozenset({4, 5, 6}),
-        )
-
-
 def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Table]:
     told = [(m, words) for m, words in MAP_MEASURES.items() if any(f"{name}_{m}" in metrics for name in maps)]
     rows = [
@@ -230,6 +210,10 @@ def _figures(
         attributes = portrait.space.attributes["name"].to_pylist()
         if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
             yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
+        if any(name.startswith("edit_") and "/" in name for name in metrics):
+            yield strength_figure(portrait, metrics)
+        if EDITED_FROM in known:
+            yield kinds(portrait, EDITED_FROM, KINDS)
         yield portrait.samples()
     for name, section in config.maps.items():
         measured = metrics.get(f"{name}_trustworthiness")

@@ -1,25 +1,36 @@
 """What is measured of an encoder, a space, an index, a path and a map; the pictures and the page that show it."""
 
+from latentstore.evaluate.attributes import EditMeasures, edit_measures, judgeable, pair_aucs, undo_error
 from latentstore.evaluate.encoders import encoder_metrics, fit_pca, reconstruction_errors, variational_metrics
+from latentstore.evaluate.erasing import counterfactual_metrics, erasure_metrics
 from latentstore.evaluate.judge import Judge
 from latentstore.evaluate.maps import image_metrics, map_metrics
 from latentstore.evaluate.paths import WalkMeasures, path_metrics
 from latentstore.evaluate.probes import knn_accuracy, linear_probe
 from latentstore.evaluate.spaces import dimension_metrics, index_metrics, recall
+from latentstore.evaluate.verdicts import Verdicts
 
 __all__ = [
+    "EditMeasures",
     "Judge",
+    "Verdicts",
     "WalkMeasures",
+    "counterfactual_metrics",
     "dimension_metrics",
+    "edit_measures",
     "encoder_metrics",
+    "erasure_metrics",
     "fit_pca",
     "image_metrics",
     "index_metrics",
+    "judgeable",
     "knn_accuracy",
     "linear_probe",
     "map_metrics",
+    "pair_aucs",
     "path_metrics",
     "recall",
     "reconstruction_errors",
+    "undo_error",
     "variational_metrics",
 ]

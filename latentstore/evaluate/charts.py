@@ -172,6 +172,46 @@ def loss_curve(
     return picture
 
 
+def strength_chart(
+    success: Mapping[str, Mapping[float, float]], realistic: Mapping[str, Mapping[float, float]]
+) -> Picture:
+    """Shares against strength: a solid line of success and a dashed one of realistic items per name, in one colour.
+
+    Args:
+        success: name → strength → share, from 0 to 1.
+        realistic: The same names.
+    """
+    if success.keys() != realistic.keys() or not success:
+        raise InputError(f"names {sorted(success)} and {sorted(realistic)} differ; pass the same ones, at least one")
+
+    def picture(theme: Theme) -> Image:
+        from matplotlib.lines import Line2D
+
+        figure, axes = _canvas(theme, 7.4, 3.6)
+        names = list(success)[: len(PALETTE)]
+        for name, colour in zip(names, PALETTE, strict=False):
+            for shares, style in ((success[name], "-"), (realistic[name], "--")):
+                at = sorted(shares)
+                axes.plot(at, [shares[x] for x in at], style, color=colour, lw=1.8, marker="o", ms=3.5, clip_on=False)
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlabel("strength: 1 is the distance between the classes' means")
+        axes.grid(axis="y", color=theme.rule, lw=0.6)
+        handles = [
+            Line2D([], [], color=colour, lw=2.4, label=name) for name, colour in zip(names, PALETTE, strict=False)
+        ]
+        handles += [
+            Line2D([], [], color=theme.muted, ls=style, lw=1.8, label=words)
+            for style, words in (("-", "success"), ("--", "realistic"))
+        ]
+        legend = axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+        for text in legend.get_texts():
+            text.set_color(theme.ink)
+        return _painted(figure)
+
+    return picture
+
+
 def class_errors(ours: Mapping[str, float], baseline: Mapping[str, float], *, baseline_name: str = "PCA") -> Picture:
     """Mean squared error of each class: a dot for the encoder, a ring for the baseline, a bar between; worst first."""
     if ours.keys() != baseline.keys() or not ours:
