@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,16 +56,26 @@ def _edits(work: Workspace, space: EmbeddingSpace, verdicts: Verdicts) -> dict[s
         for one in measured:
             found |= _named(one)
         if measured:
-            usable = [one.success for one in measured if one.strength and one.realistic >= REALISTIC_SHARE]
-            found[f"edit_{name}_{_word(verdicts)}"] = max(usable, default=0.0)
+            moved = [(one.success, one.realistic) for one in measured if one.strength]
+            settled = [(one.settled_success, one.settled_realistic) for one in measured if one.strength]
+            found[f"edit_{name}_{_word(verdicts)}"] = _usable(moved)
+            found[f"edit_{name}_{_word(verdicts)}_settled"] = _usable(settled)
     return found
 
 
+def _usable(measured: Iterable[tuple[float, float]]) -> float:
+    """The largest success at a strength where enough items stay near the data; 0 where there is none."""
+    return max((success for success, realistic in measured if realistic >= REALISTIC_SHARE), default=0.0)
+
+
 def _named(one: EditMeasures) -> dict[str, float]:
+    word = "judged" if one.judged else "vote"
     measures = {
-        "judged" if one.judged else "vote": one.success,
+        word: one.success,
         "realistic": one.realistic,
         "realism": one.realism,
+        f"settled {word}": one.settled_success,
+        "settled realistic": one.settled_realistic,
         **{f"flipped {column}": share for column, share in one.flipped.items()},
     }
     return {f"edit_{one.attribute}/{what}/{one.strength:g}": value for what, value in measures.items()}

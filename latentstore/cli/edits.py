@@ -15,6 +15,7 @@ from latentstore.cli.points import open_space, picture_path, point, source_items
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from latentstore.expression import Expression
     from latentstore.space import Counterfactual, EmbeddingSpace, Latent, LatentReport
     from latentstore.types import Neighbours
 
@@ -28,6 +29,9 @@ def edit(
     ],
     k: K = 10,
     columns: Columns = None,
+    settle: Annotated[
+        float, typer.Option(help="At the end, go so much of the way to the nearest items: 0 to 1.")
+    ] = 0.0,
     out: Picture = None,
     npy: Npy = None,
     at: At = None,
@@ -37,15 +41,19 @@ def edit(
     """Compute a point by the latent algebra: its picture after each term, how real it is, its nearest items."""
     edited = open_space(store, space, at)
     names = metadata_columns(edited, columns)
-    latent = point(edited, expression)
+    chain = point(edited, expression).steps()
+    expressed = chain[-1][1].expression
+    if settle:
+        chain.append((f"settled {settle:g}", chain[-1][1].settle(settle)))
+    latent = chain[-1][1]
     hits = latent.search(k, columns=names)
-    steps = [(words, one, one.report()) for words, one in latent.steps()]
+    steps = [(words, one, one.report()) for words, one in chain]
     final = steps[-1][2]
     output, drawn = Output(json, arrow), picture_path(edited, out, "edit.png")
     if npy is not None:
         write_latents(latent.vector[None], npy)
     if drawn is not None:
-        _draw_edit(edited, steps, hits, drawn)
+        _draw_edit(edited, expressed, steps, hits, drawn)
     rows = [{"term": words, **_columns_of(report)} for words, _, report in steps]
     if len(steps) > 1 and output.for_people:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
@@ -110,13 +118,16 @@ def _columns_of(report: LatentReport) -> dict[str, Any]:
 
 
 def _draw_edit(
-    space: EmbeddingSpace, steps: list[tuple[str, Latent, LatentReport]], hits: Neighbours, path: Path
+    space: EmbeddingSpace,
+    expression: Expression | None,
+    steps: list[tuple[str, Latent, LatentReport]],
+    hits: Neighbours,
+    path: Path,
 ) -> None:
     """The items that the expression names, what is decoded after each term, and, where there are any, the nearest."""
     from latentstore.evaluate.sheet import as_bytes
     from latentstore.expression import Item
 
-    expression = steps[-1][1].expression
     named = [atom.id for atom, _ in expression.terms if isinstance(atom, Item)] if expression else []
     near = [str(name) for name in hits.ids]
     decoded = as_bytes(space.decode(np.stack([one.vector for _, one, _ in steps])))

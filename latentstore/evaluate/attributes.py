@@ -38,6 +38,9 @@ class EditMeasures:
         success: Share that is given a value of the items that have the property.
         realistic: Share with realism ≥ .05: no farther out than 95 % of the real items.
         realism: Median.
+        settled_success: The same as `success` after each moved latent went half the way to the mean of its ten nearest
+            items (`EmbeddingSpace.settle`).
+        settled_realistic: Likewise.
         flipped: By other judged column, the share whose value is another than that of the item decoded unmoved.
         items: How many were moved.
     """
@@ -49,6 +52,8 @@ class EditMeasures:
     success: float
     realistic: float
     realism: float
+    settled_success: float
+    settled_realistic: float
     flipped: dict[str, float] = field(default_factory=dict)
     items: int = 0
 
@@ -102,6 +107,7 @@ def edit_measures(
         edited = start + np.float32(strength) * direction
         shown = verdicts.of(edited) if strength else before
         realism = space.realism(edited)
+        settled = space.settle(edited)
         found.append(
             EditMeasures(
                 attribute=attribute,
@@ -111,6 +117,8 @@ def edit_measures(
                 success=float(np.isin(shown[column], wanted).mean()),
                 realistic=float((realism >= REALISTIC).mean()),
                 realism=float(np.median(realism)),
+                settled_success=float(np.isin(verdicts.of(settled)[column], wanted).mean()),
+                settled_realistic=float((space.realism(settled) >= REALISTIC).mean()),
                 flipped={
                     other: float((shown[other] != before[other]).mean())
                     for other in verdicts.columns

@@ -34,6 +34,7 @@ def strength_figure(portrait: Portrait, metrics: Mapping[str, float]) -> Figure:
     word = "judged" if any("judged" in of for of in measured.values()) else "vote"
     success = {name: of[word] for name, of in measured.items()}
     realistic = {name: of["realistic"] for name, of in measured.items()}
+    settled = tuple({name: of[f"settled {what}"] for name, of in measured.items()} for what in (word, "realistic"))
     who = (
         "by a classifier of pictures that never saw a latent" if word == "judged" else "by their ten nearest real items"
     )
@@ -41,14 +42,15 @@ def strength_figure(portrait: Portrait, metrics: Mapping[str, float]) -> Figure:
         f"{portrait.space.name.replace('_', '-')}-strength",
         "Success against strength",
         f"Test items without an attribute, moved along it. Solid: the share that is then taken ({who}) for items that "
-        "have it; dashed: the share that is still realistic, no farther out than 95 % of the real items. Look for a "
-        "strength where both are high.",
+        "have it; dashed: the share that is still realistic, no farther out than 95 % of the real items. At the right "
+        "after each moved latent went half the way to the mean of its ten nearest real items. Look for a strength "
+        "where both are high.",
         "Line chart by strength: "
         + "; ".join(
             f"{name} " + ", ".join(f"{share:.0%} at {at:g}" for at, share in sorted(of.items()))
             for name, of in success.items()
         ),
-        strength_chart(success, realistic),
+        strength_chart({"moved": (success, realistic), "moved, then settled": (settled[0], settled[1])}),
     )
 
 

@@ -132,7 +132,7 @@ def fit_directions(
     if method not in UNSUPERVISED:
         raise ConfigInvalid(f"unknown method {method!r} of directions; {suggest(method, UNSUPERVISED)}")
     prefix = DEFAULT_NAMES[method] if name is None else name
-    check_attribute_name(f"{prefix}1")
+    check_attribute_name(f"{prefix}{count}")
     snapshot = space.snapshot
     rows = snapshot.live_rows() if where is None else space.matching(where)
     if len(rows) < 2:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from latentstore.space import attributes, concepts, counterfactual, erasure, rows, subclusters
 from latentstore.space.attributes import PERMUTATIONS, RESAMPLES
+from latentstore.space.settling import AMOUNT, settle
 from latentstore.space.vector_space import VectorSpace
+from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from jaxtyping import Float32
 
     from latentstore.geometry import Eraser
     from latentstore.space.attributes import Clause
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.space.subclusters import Subclusters
     from latentstore.space.view import View
+    from latentstore.types import Array
 
 
 class ConceptSpace(VectorSpace):
@@ -147,6 +151,19 @@ class ConceptSpace(VectorSpace):
             DidNotConverge: K-means did not come to rest.
         """
         return subclusters.subclusters(self._whole, where, count, seed=seed)
+
+    def settle(self, latents: Any, amount: float = AMOUNT) -> Float32[Array, "n d"]:
+        """Move latents (n, d) part of the way to the mean of their ten nearest items: back to the data.
+
+        An edit adds the same direction to every item, wherever it is; that leads most of them a little off the data.
+        Half a step back keeps what the edit did and what is the item's own, and looks real.
+
+        Args:
+            latents: Shape (n, d).
+            amount: 0 leaves them, 1 takes them all the way, and makes items with the same neighbours alike.
+        """
+        checked = check_vectors(latents, self.dim, self.metric, what="latents").reshape(-1, self.dim)
+        return settle(self._whole, checked, amount)
 
     def erase(self, by: str, *, where: str | None = None) -> Eraser:
         """Fit what takes a concept out of latents: no linear classifier finds any of it afterwards (LEACE).

@@ -12,6 +12,7 @@ import numpy as np
 from latentstore import expression as algebra
 from latentstore.errors import InputError, SpaceMismatch, UnknownAttribute, UnknownLabel, suggest
 from latentstore.expression import Atom, Attribute, Expression
+from latentstore.space.settling import AMOUNT, settle
 from latentstore.space.surroundings import LatentReport, reports
 from latentstore.types import check_vectors
 
@@ -79,6 +80,15 @@ class Latent:
     def realism(self) -> float:
         """How near to real data: the share of real items that lie at least as far out, in [0, 1]."""
         return float(self.space.realism(self.vector[None])[0])
+
+    def settle(self, amount: float = AMOUNT) -> Latent:
+        """Part of the way from here to the mean of the ten nearest items: back to the data, where an edit left it.
+
+        Raises:
+            InputError: An amount outside [0, 1].
+            NotSupported: Too few items.
+        """
+        return Latent(self.space, settle(self.space, self.vector[None], amount)[0])
 
     def steps(self) -> list[tuple[str, Latent]]:
         """The chain that leads here: what is added, and the latent it leads to; the last is this one.
