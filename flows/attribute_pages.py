@@ -25,7 +25,7 @@ def attribute_tables(space: EmbeddingSpace, metrics: Mapping[str, float]) -> Ite
         yield Table(
             "Leakage",
             ("moving by 1 along", *names),
-            [(a, *("1" if a == b else f"{effects[a, b]:+.2f}" for b in names)) for a in names],
+            [(a, *("1" if a == b else f"{round(effects[a, b], 2) + 0.0:+.2f}" for b in names)) for a in names],
             "How far the level of the attribute at the top rises, in units of its own gap: 0 leaves it alone.",
         )
     yield from _edits(metrics)
@@ -94,7 +94,7 @@ def _edits(metrics: Mapping[str, float]) -> Iterator[Table]:
     }[word]
     yield Table(
         "Edits",
-        ("attribute", "strength", "success", "realistic", "settled", "realistic", *others[: width - 6]),
+        ("attribute", "strength", "success", "realistic", "settled: success", "realistic", *others[: width - 6]),
         [(*row, *[""] * (width - len(row))) for row in rows],
         f"Test items without the attribute, moved along it. Success: {who}. Realistic: no farther out than 95 % of the "
         "real items. Settled: the same after each moved latent went half the way to the mean of its ten nearest items. "

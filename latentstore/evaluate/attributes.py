@@ -100,7 +100,7 @@ def edit_measures(
         return []
     moved = np.sort(np.random.default_rng(seed).permutation(without)[:items])
     start = space.snapshot.vectors(moved)
-    direction = space.latent(f"attribute('{attribute}')").vector
+    direction = space.concepts.attribute_vectors[attribute]
     before = verdicts.of(start)
     found = []
     for strength in strengths:

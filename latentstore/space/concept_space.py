@@ -186,8 +186,10 @@ class ConceptSpace(VectorSpace):
     ) -> Counterfactual:
         """The smallest move that makes an item be taken for another label, and the nearest real item of it.
 
-        The judge is a multinomial logistic regression of the latents, fitted to a sample of them on first use. The move
-        is the exact minimum of its Euclidean length: a convex problem, solved to 1e-8.
+        It is asked of a multinomial logistic regression of the latents, fitted to a sample of them on first use: its
+        answer changes smoothly, so that the nearest latent of another answer is one and is found exactly, the minimum
+        of the move's Euclidean length, a convex problem solved to 1e-8. What moves this classifier need not change what
+        is decoded: `latentstore evaluate` measures how often it does. A higher confidence moves farther.
 
         Args:
             query: An expression, a latent or a vector (d,).
