@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from latentstore.evaluate.edit_figures import strengths_of
 from latentstore.evaluate.report import Table
+from latentstore.evaluate.strength_figures import strengths_of
 
 if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
@@ -28,7 +28,7 @@ def attribute_tables(space: EmbeddingSpace, metrics: Mapping[str, float]) -> Ite
             [(a, *("1" if a == b else f"{round(effects[a, b], 2) + 0.0:+.2f}" for b in names)) for a in names],
             "How far the level of the attribute at the top rises, in units of its own gap: 0 leaves it alone.",
         )
-    yield from _edits(metrics)
+    yield from edit_table(metrics)
     yield from _beyond(metrics)
 
 
@@ -72,34 +72,30 @@ def _trust(rows: list[dict[str, Any]]) -> Table:
     )
 
 
-def _edits(metrics: Mapping[str, float]) -> Iterator[Table]:
-    rows, word = [], ""
-    for name, measures in strengths_of(metrics).items():
-        word = "judged" if "judged" in measures else "vote"
-        for strength, success in sorted(measures[word].items()):
-            realistic, again, settled = (
-                measures[what][strength] for what in ("realistic", f"settled {word}", "settled realistic")
-            )
-            flips = [f"{of[strength]:.1%}" for what, of in sorted(measures.items()) if what.startswith("flipped")]
-            rows.append(
-                (name, f"{strength:g}", f"{success:.1%}", f"{realistic:.1%}", f"{again:.1%}", f"{settled:.1%}", *flips)
-            )
-    if not rows:
-        return
-    width = max(map(len, rows))
-    others = sorted({what for of in strengths_of(metrics).values() for what in of if what.startswith("flipped")})
-    who = {
-        "judged": "a classifier of pictures that never saw a latent says so of what is decoded",
-        "vote": "most of the ten nearest real items say so: the space's own opinion, no independent judge",
-    }[word]
-    yield Table(
-        "Edits",
-        ("attribute", "strength", "success", "realistic", "settled: success", "realistic", *others[: width - 6]),
-        [(*row, *[""] * (width - len(row))) for row in rows],
-        f"Test items without the attribute, moved along it. Success: {who}. Realistic: no farther out than 95 % of the "
-        "real items. Settled: the same after each moved latent went half the way to the mean of its ten nearest items. "
-        "Strength 0 is the item decoded as it is.",
-    )
+def edit_table(metrics: Mapping[str, float]) -> Iterator[Table]:
+    """What edits do at the strength that is best for each attribute, and what a chain of them does."""
+    judged, measured = strengths_of(metrics)
+    rows = []
+    for name in measured:
+        key = f"{'edit' if judged else 'vote'}_{name}"
+        best = metrics[f"{key}_strength"]
+        shares = [metrics[f"{key}_{what}"] for what in ("success", "flipped", "most_flipped")]
+        shares += [metrics[f"{key}_{what}@{best:g}"] for what in ("realistic", "settled_success", "settled_realistic")]
+        rows.append((name, f"{best:g}", *(f"{share:.1%}" for share in shares)))
+    if "chain_success" in metrics:
+        success, flipped = (metrics[f"chain_{what}"] for what in ("success", "flipped"))
+        rows.append(("all of a chain", "", f"{success:.1%}", f"{flipped:.1%}", "", "", "", ""))
+    if rows:
+        who = "a judge that never saw a latent" if judged else "a vote of real neighbours: no independent judge"
+        columns = ("attribute added", "strength", "success", "others flipped", "most flipped column", "realistic")
+        yield Table(
+            f"Edits, by {who}",
+            (*columns, "settled: success", "settled: realistic"),
+            rows,
+            "Success: of test items without the attribute, how many are said to have it afterwards. Flipped: how many "
+            "of the answers about other columns changed by the edit, mean and worst column. Realistic: no farther out "
+            "than 95 % of the real items. Settled: after half the way to the mean of the ten nearest items.",
+        )
 
 
 def _beyond(metrics: Mapping[str, float]) -> Iterator[Table]:

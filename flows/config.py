@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -67,6 +67,13 @@ class OpenSection(Section):
 PATH_OPTIONS = ("folder", "path", "root")
 
 
+def _resolved(given: Any, context: ValidationInfo, options: Iterable[str]) -> Any:
+    if not isinstance(given, dict):
+        return given
+    named = {key: value for key in options if isinstance(value := given.get(key), str)}
+    return {**given, **{key: str(_from_file(Path(value), context)) for key, value in named.items()}}
+
+
 class DatasetSection(OpenSection):
     """Where the items come from: `latentstore.datasets.open_dataset(name, **options)`."""
 
@@ -75,12 +82,7 @@ class DatasetSection(OpenSection):
     @model_validator(mode="before")
     @classmethod
     def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
-        if not isinstance(given, dict):
-            return given
-        paths = {
-            key: str(_from_file(Path(given[key]), context)) for key in PATH_OPTIONS if isinstance(given.get(key), str)
-        }
-        return {**given, **paths}
+        return _resolved(given, context, PATH_OPTIONS)
 
 
 class SplitSection(Section):
@@ -110,6 +112,13 @@ class EncoderSection(OpenSection):
     seed: Seed = 0
     labels: str | None = None
     retrain: Literal["recipe", "data"] = "recipe"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, given: Any, context: ValidationInfo) -> Any:
+        # Weights of a pretrained network: a file, where they are not a name of torchvision's.
+        name = given.get("weights") if isinstance(given, dict) else None
+        return _resolved(given, context, ["weights"] if isinstance(name, str) and {"/", "."} & {*name} else [])
 
 
 class EmbedSection(Section):
@@ -145,11 +154,10 @@ class EvaluateSection(Section):
     drawn from their place on a map, and `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps,
     so none unless asked for).
 
-    `edits` test items without each attribute are moved along it by each of `strengths`, and `counterfactuals` towards
-    another label; with none, attributes are not measured.
-
     `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
-    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge.
+    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
+    what each attribute vector does to `edit_items` test items at each of `strengths`, and what those of the `chain` do
+    all at once. Without a judge the nearest real items say so, of fewer items. So many `counterfactuals` are solved.
     """
 
     label: str = "label"
@@ -158,11 +166,12 @@ class EvaluateSection(Section):
     map_items: PositiveInt = 1_000
     map_images: NonNegativeInt = 200
     umap_inverse: NonNegativeInt = 0
-    edits: NonNegativeInt = 100
-    strengths: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
-    counterfactuals: NonNegativeInt = 50
     judge: tuple[str, ...] = ()
     judge_epochs: PositiveInt | None = None
+    edit_items: PositiveInt = 500
+    strengths: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+    counterfactuals: NonNegativeInt = 50
+    chain: tuple[str, ...] = ()
     seed: Seed = 0
 
 

@@ -1,7 +1,8 @@
-"""The judge of a configuration: trained once on the training items, kept in the store, then loaded."""
+"""The judge of a configuration, trained once on the training items and kept in the store; and what it says of edits."""
 
 from __future__ import annotations
 
+import io
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,11 @@ from latentstore.storage.files import make_folder
 
 if TYPE_CHECKING:
     from flows.workspace import Part, Workspace
-    from latentstore.evaluate import Judge
+    from latentstore.evaluate import Edits, Judge, Vote
+    from latentstore.space import EmbeddingSpace
+
+SHOWN = 8  # items in the picture of edits
+VOTED_ON, VOTED = 1_000, 100  # test items that a vote is about, and of them so many for each attribute: a free look
 
 
 def judge_of(work: Workspace) -> Judge | None:
@@ -50,6 +55,44 @@ def judge_of(work: Workspace) -> Judge | None:
     shutil.rmtree(state, ignore_errors=True)
     work.report.say(f"the judge was trained in {judge.record.seconds:.0f} s")
     return judge
+
+
+def edits_of(work: Workspace, space: EmbeddingSpace, judge: Judge | Vote) -> Edits:
+    """What the attribute vectors of a space do to test items, by the judge; by a vote, to fewer of them."""
+    from latentstore.evaluate import Vote, edit_metrics
+
+    section, test = work.config.evaluate, work.testing
+    positions, voted = test.positions, isinstance(judge, Vote)
+    if voted:
+        positions = np.random.default_rng(section.seed).permutation(positions)[:VOTED_ON]
+    with work.config.blame("evaluate"):
+        return edit_metrics(
+            space,
+            judge,
+            ids=test.dataset.ids[positions].tolist(),
+            strengths=section.strengths,
+            chain=() if voted else section.chain,
+            items=min(section.edit_items, VOTED) if voted else section.edit_items,
+            seed=section.seed,
+            untried=lambda name, error: work.report.say(f"no edit by {name} is measured: {error}"),
+        )
+
+
+def edits_picture(work: Workspace, space: EmbeddingSpace, judge: Judge, edits: Edits) -> bytes:
+    """Some test items that lack what the edits bring, edited: a PNG."""
+    from latentstore.evaluate.edit_figures import edits_sheet
+    from latentstore.evaluate.theme import LIGHT
+
+    test = work.testing
+    aims = [one.aim for one in edits.edits] if edits.chain is None else list(edits.chain.aims)
+    lacking = np.all([test.labels(aim.column) != aim.value for aim in aims], axis=0)
+    shown = test.only(lacking if lacking.any() else test.labels(aims[0].column) != aims[0].value)
+    order = np.random.default_rng(work.config.evaluate.seed).permutation(len(shown))[:SHOWN]
+    ids = shown.dataset.ids[shown.positions[order]].tolist()
+    latents = space.snapshot.vectors(space.rows_of(ids))
+    png = io.BytesIO()
+    edits_sheet(space, judge, edits, shown.read(order), latents, titles=ids)(LIGHT).save(png, "PNG", optimize=True)
+    return png.getvalue()
 
 
 def _labelled(work: Workspace, columns: tuple[str, ...]) -> tuple[Part, dict[str, Any]]:

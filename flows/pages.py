@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.attribute_pages import attribute_tables
-from latentstore.evaluate.edit_figures import kinds, strength_figure
 from latentstore.evaluate.map_figures import atlas, cube
 from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
+from latentstore.evaluate.strength_figures import kinds, strength_figure, strengths_of
 
 if TYPE_CHECKING:
     from flows.config import Config
@@ -210,7 +210,7 @@ def _figures(
         attributes = portrait.space.attributes["name"].to_pylist()
         if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
             yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
-        if any(name.startswith("edit_") and "/" in name for name in metrics):
+        if strengths_of(metrics)[1]:
             yield strength_figure(portrait, metrics)
         if EDITED_FROM in known:
             yield kinds(portrait, EDITED_FROM, KINDS)

@@ -56,7 +56,9 @@ class Workspace:
     @cached_property
     def store(self) -> LatentStore:
         """The store, made on first use."""
-        return open_store(self.config.store)
+        encoder = self.config.encoder  # code that its owner's own configuration names may be imported
+        named = () if encoder is None else (str(encoder.options.get("architecture", "")),)
+        return open_store(self.config.store, trusted_modules=named)
 
     @property
     def space(self) -> EmbeddingSpace | None:
@@ -80,7 +82,8 @@ class Workspace:
         """The items, as they are now."""
         section = self.config.dataset
         with self.config.blame("dataset"):
-            dataset = open_dataset(section.name, **section.options)
+            drawn = lambda fraction: self.report("dataset", fraction, "drawn")  # noqa: E731
+            dataset = open_dataset(section.name, progress=drawn, **section.options)
             if self.config.encoder is None and len(dataset.item_shape) != 1:
                 raise ConfigInvalid(f"{section.name} gives images of {dataset.item_shape}; add an [encoder] section")
             return dataset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,18 +20,23 @@ if TYPE_CHECKING:
     from latentstore.storage import Archived, BackupReport, Problem, RepairReport
 
 
-def open_store(path: str | Path, mode: Literal["rw", "r"] = "rw") -> LatentStore:
+def open_store(
+    path: str | Path, mode: Literal["rw", "r"] = "rw", *, trusted_modules: Collection[str] = ()
+) -> LatentStore:
     """Open a store.
 
     Args:
         path: Its folder; created on the first write.
         mode: "rw", or "r", which never writes and needs the store to exist.
+        trusted_modules: Import paths ("package.module:Class") of networks that its pretrained encoders may import and
+            run. A store is data and may come from anywhere: without being named here (or in the environment's
+            LATENTSTORE_TRUSTED_MODULES) nothing that it names is imported.
 
     Raises:
         UnknownSpace: Nothing is there and `mode` is "r", or the folder holds something else.
         FormatTooNew: A newer release wrote it.
     """
-    return LatentStore(StoreFiles(Path(path), mode))
+    return LatentStore(StoreFiles(Path(path), mode), trusted_modules)
 
 
 def import_store(archive: str | Path, folder: str | Path) -> LatentStore:
@@ -62,10 +67,11 @@ class LatentStore:
 
     Attributes:
         files: The store's files (storage room).
+        trusted_modules: See `open_store`.
     """
 
-    def __init__(self, files: StoreFiles) -> None:
-        self.files = files
+    def __init__(self, files: StoreFiles, trusted_modules: Collection[str] = ()) -> None:
+        self.files, self.trusted_modules = files, frozenset(trusted_modules)
         self._encoders: dict[str, Encoder] = {}
         self._runners: dict[bool, Engine | Sandbox] = {}
         self._lock = Lock()
@@ -204,12 +210,15 @@ class LatentStore:
         Raises:
             UnknownEncoder: Not in the store.
             ChecksumMismatch: Its weights are not those its fingerprint names.
+            Forbidden: It would import code that is not in `trusted_modules`.
         """
         with self._lock:
             if fingerprint not in self._encoders:
                 from latentstore.encoders import load_encoder
 
-                self._encoders[fingerprint] = load_encoder(self.files.encoder_folder(fingerprint))
+                self._encoders[fingerprint] = load_encoder(
+                    self.files.encoder_folder(fingerprint), trusted=self.trusted_modules
+                )
             return self._encoders[fingerprint]
 
     def add_encoder(self, encoder: Encoder, card: dict[str, Any]) -> str:

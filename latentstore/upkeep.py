@@ -27,11 +27,10 @@ def verify_encoders(files: StoreFiles) -> list[Problem]:
     folder = files.layout.encoders
     found = {one.name for one in folder.iterdir() if not one.name.startswith(".")} if folder.is_dir() else set()
     for fingerprint in sorted(found):
-        from latentstore.encoders import load_encoder
-        from latentstore.encoders.checkpoint import read_card
+        from latentstore.encoders.checkpoint import check_encoder, read_card
 
         place = files.layout.encoders / fingerprint
-        for read in (load_encoder, read_card):
+        for read in (check_encoder, read_card):
             try:
                 read(place)
             except LatentStoreError as error:

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from latentstore.cli import (  # noqa: F401 (each registers its commands)
         attributes,
         edits,
+        judging,
         maps,
         pipeline,
         queries,

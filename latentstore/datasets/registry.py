@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 
+from latentstore.datasets.avatars import open_avatars
 from latentstore.datasets.base import JSON, Dataset
 from latentstore.datasets.fashion_mnist import open_fashion_mnist
 from latentstore.datasets.image_folder import open_image_folder
@@ -14,6 +15,7 @@ from latentstore.datasets.torchvision_datasets import open_torchvision
 from latentstore.errors import ConfigInvalid, suggest
 
 _OPENERS: dict[str, Callable[..., Dataset]] = {
+    "avatars": open_avatars,
     "fashion_mnist": open_fashion_mnist,
     "image_folder": open_image_folder,
     "table": open_table,
@@ -26,11 +28,12 @@ def dataset_names() -> list[str]:
     return [*_OPENERS, f"{_TORCHVISION}<Name>"]
 
 
-def open_dataset(name: str, **options: JSON) -> Dataset:
+def open_dataset(name: str, *, progress: Callable[[float], None] | None = None, **options: JSON) -> Dataset:
     """Open a dataset by name.
 
     Args:
         name: One of `dataset_names()`; after "torchvision:" the name of one of its classes, for example CIFAR10.
+        progress: Called with the fraction that is ready, by datasets that make their items first ("avatars").
         **options: The dataset's own options, see its `open_…` function; JSON values, so that TOML can state them.
 
     Returns:
@@ -47,11 +50,14 @@ def open_dataset(name: str, **options: JSON) -> Dataset:
     if opener is None:
         raise ConfigInvalid(f"unknown dataset {name!r}; {suggest(name, dataset_names())}")
     _check_options(name, opener, options)
+    if "progress" in inspect.signature(opener).parameters:
+        return opener(**options, progress=progress)
     return opener(**options)
 
 
 def _check_options(name: str, opener: Callable[..., Dataset], options: dict[str, JSON]) -> None:
-    parameters = inspect.signature(opener).parameters
+    parameters = {**inspect.signature(opener).parameters}
+    parameters.pop("progress", None)  # no option: it is not JSON
     for option in options:
         if option not in parameters:
             raise ConfigInvalid(f"dataset {name!r} has no option {option!r}; {suggest(option, parameters)}")

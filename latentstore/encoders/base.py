@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
@@ -49,10 +51,16 @@ class Model(nn.Module):
     takes_vectors: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False  # a column of them
     takes_columns: ClassVar[bool] = False  # any number of columns, at least one
+    on_meta: ClassVar[bool] = True  # whether it can be made without memory for its weights
 
     def __init__(self, item_shape: tuple[int, ...], dim: int, options: Any) -> None:
         super().__init__()
         self.item_shape, self.dim, self.options = item_shape, dim, options
+
+    @property
+    def numbers(self) -> int:
+        """How much memory an item takes inside, in numbers: decides how many are encoded at a time."""
+        return math.prod(self.item_shape)
 
     @classmethod
     def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
@@ -117,12 +125,12 @@ def model_class(kind: str) -> type[Model]:
 
 
 def build_model(kind: str, item_shape: tuple[int, ...], dim: int, options: Mapping[str, Any]) -> Model:
-    """A model without weights (on torch's meta device, so that no spec, however large, costs memory)."""
+    """A model without weights (most on torch's meta device, so that no spec, however large, costs memory)."""
     cls = model_class(kind)
     if not 1 <= dim <= MAX_DIM:
         raise ConfigInvalid(f"dim is {dim}; pass a whole number from 1 to {MAX_DIM}")
     check_item_shape(item_shape, kind)
-    with torch.device("meta"):
+    with torch.device("meta") if cls.on_meta else nullcontext():
         return cls(item_shape, dim, read_options(cls.Options, options, what=f"encoder kind {kind!r}"))
 
 
@@ -234,7 +242,7 @@ class Encoder:
 
     @property
     def _chunk(self) -> int:
-        return max(1, min(2048, CHUNK_NUMBERS // int(np.prod(self.item_shape))))
+        return max(1, min(2048, CHUNK_NUMBERS // self.model.numbers))
 
     def _collect(self, items: Array, function: Any) -> list[Array]:
         """Apply a function of tensors to items, chunk by chunk."""

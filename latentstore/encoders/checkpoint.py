@@ -6,19 +6,22 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from latentstore.encoders.base import Encoder, build_model, fingerprint
 from latentstore.encoders.files import sync_folder, write_file
+from latentstore.encoders.trust import refuse_untrusted
 from latentstore.errors import (
     AlreadyExists,
     ChecksumMismatch,
+    Forbidden,
     FormatTooNew,
     InputError,
     ManifestInvalid,
@@ -70,8 +73,12 @@ def save_encoder(encoder: Encoder, folder: str | Path, card: Mapping[str, Any] |
     return folder
 
 
-def load_encoder(folder: str | Path) -> Encoder:
+def load_encoder(folder: str | Path, *, trusted: Collection[str] = ()) -> Encoder:
     """Read an encoder and check that it is what its fingerprint says.
+
+    Args:
+        folder: Where it is.
+        trusted: Import paths ("package.module:Class") that a pretrained encoder may name; see `trust`.
 
     Raises:
         UnknownEncoder: No encoder in this folder, or one of a kind this release does not have.
@@ -79,8 +86,34 @@ def load_encoder(folder: str | Path) -> Encoder:
         ManifestInvalid: spec.json is damaged, or the weights do not belong to it.
         FormatTooNew: Written by a newer release.
         ChecksumMismatch: Spec or weights were changed or damaged.
+        Forbidden: It would import code that is not in `trusted`.
     """
     folder = Path(folder)
+    spec, expected = _read_spec(folder)
+    refuse_untrusted(str(spec.get("architecture", "")), trusted)
+    try:
+        options = {k: v for k, v in spec.items() if k not in ("kind", "dim", "item_shape")}
+        model = build_model(spec["kind"], tuple(spec["item_shape"]), spec["dim"], options)
+    except (InputError, KeyError, TypeError) as error:
+        raise ManifestInvalid(f"{folder / SPEC} does not describe an encoder: {error}") from error
+    weights = _read_weights(folder, spec, expected)
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise ManifestInvalid(f"the weights in {folder} do not belong to its spec: {error}") from error
+    return Encoder(model)
+
+
+def check_encoder(folder: str | Path) -> None:
+    """Raise what `load_encoder` would, but for code that nobody allowed: then spec and weights only."""
+    try:
+        load_encoder(folder)
+    except Forbidden:
+        _read_weights(Path(folder), *_read_spec(Path(folder)))
+
+
+def _read_spec(folder: Path) -> tuple[dict[str, Any], str]:
+    """What an encoder is, and the fingerprint that it should have."""
     if not (folder / SPEC).is_file():
         raise UnknownEncoder(f"no encoder in {folder} ({SPEC} is missing); check the path or train one")
     described = _read_json(folder / SPEC)
@@ -91,13 +124,12 @@ def load_encoder(folder: str | Path) -> Encoder:
         raise FormatTooNew(
             f"{folder} has encoder format {version}, this release reads up to {FORMAT}; upgrade latentstore"
         )
+    return spec, expected
+
+
+def _read_weights(folder: Path, spec: dict[str, Any], expected: str) -> dict[str, Tensor]:
     try:
-        options = {k: v for k, v in spec.items() if k not in ("kind", "dim", "item_shape")}
-        model = build_model(spec["kind"], tuple(spec["item_shape"]), spec["dim"], options)
-    except (InputError, KeyError, TypeError) as error:
-        raise ManifestInvalid(f"{folder / SPEC} does not describe an encoder: {error}") from error
-    try:
-        weights = load((folder / WEIGHTS).read_bytes())
+        weights: dict[str, Tensor] = load((folder / WEIGHTS).read_bytes())
     except FileNotFoundError as error:
         raise StorageError(f"{folder / WEIGHTS} is missing; restore it from a copy or train again") from error
     except OSError as error:
@@ -110,11 +142,7 @@ def load_encoder(folder: str | Path) -> Encoder:
             f"the encoder in {folder} has fingerprint {found}, its spec says {expected}: "
             "spec or weights were changed; restore the folder from a copy"
         )
-    try:
-        model.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise ManifestInvalid(f"the weights in {folder} do not belong to its spec: {error}") from error
-    return Encoder(model)
+    return weights
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The same check reads what a caller typed, what a configuration file says and wha
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from latentstore.errors import ConfigInvalid, suggest
 
 T = TypeVar("T")
 MOST_VALUES = 100_000  # of a column
+LONGEST = 200  # characters of a text
 
 
 def number(default: float, low: float, high: float) -> Any:
@@ -29,6 +31,21 @@ def integers(default: tuple[int, ...], low: int, high: int, most: int) -> Any:
 def choice(default: str, *others: str) -> Any:
     """A field that takes one of these words."""
     return dataclasses.field(default=default, metadata={"choices": (default, *others)})
+
+
+def text(default: str) -> Any:
+    """A field that takes up to 200 characters."""
+    return dataclasses.field(default=default, metadata={"text": True})
+
+
+def numbers(default: tuple[float, ...], low: float, high: float) -> Any:
+    """A field that takes as many numbers of [low, high] as its default has."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "count": len(default)})
+
+
+def json_object() -> Any:
+    """A field that takes what a JSON object holds; empty by default."""
+    return dataclasses.field(default_factory=dict, metadata={"json": True})
 
 
 def columns() -> Any:
@@ -53,7 +70,7 @@ def read_options(options: type[T], given: Mapping[str, Any], *, what: str) -> T:
     """Build an options object from names and values.
 
     Args:
-        options: A dataclass whose fields were made by `number`, `integers`, `choice`, `columns` or have a bool default.
+        options: A dataclass whose fields were made by the functions above or have a bool default.
         given: Values by name; what is missing keeps its default. Lists stand for tuples, as JSON has them.
         what: Whose options these are, for messages.
 
@@ -75,6 +92,16 @@ def _checked(field: dataclasses.Field[Any], value: Any, what: str) -> Any:
         if value not in field.metadata["choices"]:
             raise ConfigInvalid(f"{where} is {value!r}; choose one of {', '.join(field.metadata['choices'])}")
         return value
+    if "text" in field.metadata:
+        if not isinstance(value, str) or not 1 <= len(value) <= LONGEST:
+            raise ConfigInvalid(f"{where} is {value!r}; pass a text of up to {LONGEST} characters")
+        return value
+    if "json" in field.metadata:
+        return _json_object(value, where)
+    if "count" in field.metadata:
+        if not isinstance(value, list | tuple) or len(value) != field.metadata["count"]:
+            raise ConfigInvalid(f"{where} is {value!r}; pass a list of {field.metadata['count']} numbers")
+        return tuple(float(_number(entry, whole=False, limits=field.metadata, where=where)) for entry in value)
     if "columns" in field.metadata:
         return _columns(value, where)
     if "most" in field.metadata:
@@ -82,6 +109,16 @@ def _checked(field: dataclasses.Field[Any], value: Any, what: str) -> Any:
             raise ConfigInvalid(f"{where} is {value!r}; pass a list of at most {field.metadata['most']} whole numbers")
         return tuple(_number(entry, whole=True, limits=field.metadata, where=where) for entry in value)
     return _number(value, whole=isinstance(field.default, int), limits=field.metadata, where=where)
+
+
+def _json_object(value: Any, where: str) -> dict[str, Any]:
+    try:
+        as_read = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigInvalid(f"{where} is {value!r}, which JSON cannot hold: {error}") from error
+    if not isinstance(as_read, dict):
+        raise ConfigInvalid(f"{where} is {value!r}; pass names with values")
+    return as_read
 
 
 def _columns(value: Any, where: str) -> dict[str, tuple[Any, ...]]:

@@ -38,6 +38,7 @@ class PCA(Model):
     kind = "pca"
     Options = PCAOptions
     takes_vectors = True
+    precision = "float64"
     mean: Tensor
     components: Tensor
     variances: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,11 +11,12 @@ from typing import Any
 
 import torch
 
-from latentstore.encoders.base import Encoder, build_model, check_item_shape, model_class
+from latentstore.encoders.base import Encoder, Model, build_model, check_item_shape, model_class
 from latentstore.encoders.networks import initialise
 from latentstore.encoders.numerics import Numerics, choose
 from latentstore.encoders.options import option_names, read_options, refuse_unknown
 from latentstore.encoders.pca import PCA
+from latentstore.encoders.pretrained import Pretrained
 from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.sources import LABEL, Source
 from latentstore.encoders.state import saved_journal
@@ -69,8 +71,13 @@ class TrainingRecord:
 def training_options(kind: str) -> list[str]:
     """The names of all options that `train` takes for this kind."""
     cls = model_class(kind)
-    names = option_names(cls.Options) if hasattr(cls, "fit") else option_names(cls.Options, TrainingOptions)
+    names = option_names(cls.Options, *([] if hasattr(cls, "fit") else [TrainingOptions])) + fit_options(cls)
     return [name for name in names if name != CLASSES]
+
+
+def fit_options(cls: type[Model]) -> list[str]:
+    """What the `fit` of a kind wants to know beside the items, and is no part of the encoder: a file of weights."""
+    return [*inspect.signature(cls.fit).parameters][3:] if hasattr(cls, "fit") else []
 
 
 def train(
@@ -91,7 +98,7 @@ def train(
     The same seed, items, options and number of threads give the same bits on a CPU.
 
     Args:
-        kind: "pca", "autoencoder", "vae", "hybrid", "classifier".
+        kind: "pca", "autoencoder", "vae", "hybrid", "contrastive", "pretrained", "classifier".
         items: uint8 (or floats in [0, 1]) of shape (n, h, w, c) or (n, h, w); for pca also ready vectors (n, d_in);
             or a dataset: `item_shape`, `__len__`, `read(positions)`.
         dim: Width of the latents.
@@ -101,7 +108,8 @@ def train(
         progress: Called with `Progress` some times a second.
         device: "auto" takes CUDA when there is one.
         memory: Bytes that may be spent on holding a dataset's items; None means half of the free memory.
-        labels: Of each item, for kinds that learn from them too ("hybrid"); "classifier" also takes {column: labels}.
+        labels: Of each item, for kinds that learn from them too ("hybrid", "contrastive"); "classifier" also takes
+            {column: labels}.
         options: Of the kind (see its Options class) and of training (`TrainingOptions`).
 
     Returns:
@@ -131,7 +139,8 @@ def train(
         chosen[CLASSES] = len(source.classes.get(LABEL, ()))
     own = {field.name for field in fields(cls.Options)}
     model = build_model(kind, source.item_shape, dim, {k: v for k, v in chosen.items() if k in own})
-    model.to_empty(device=where)
+    model.to_empty(device=where) if cls.on_meta else model.to(where)
+    own |= {*fit_options(cls)}
     how = read_options(TrainingOptions, {k: v for k, v in chosen.items() if k not in own}, what="training")
     common: dict[str, Any] = {
         "kind": kind,
@@ -145,12 +154,12 @@ def train(
         "torch": str(torch.__version__),
         "in_memory": source.in_memory,
     }
-    if isinstance(model, PCA):
+    if isinstance(model, PCA | Pretrained):
         wall, cpu = time.perf_counter(), time.process_time()
-        model.fit(source, seed)
+        model.fit(source, seed, **{name: options[name] for name in fit_options(cls) if name in options})
         spent: dict[str, Any] = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         once: dict[str, Any] = {"options": {}, "epochs": 1, "best_epoch": 1, "steps": 1, "resumed": 0, "history": []}
-        record = TrainingRecord(**common, **once, **spent, precision="float64", memory_format="contiguous")
+        record = TrainingRecord(**common, **once, **spent, precision=model.precision, memory_format="contiguous")
         return Encoder(model), record
     model.prepare(source, seed)
     initialise(model, torch.Generator(where).manual_seed(seed))

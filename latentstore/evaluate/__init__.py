@@ -1,6 +1,7 @@
 """What is measured of an encoder, a space, an index, a path and a map; the pictures and the page that show it."""
 
-from latentstore.evaluate.attributes import EditMeasures, edit_measures, judgeable, pair_aucs, undo_error
+from latentstore.evaluate.attributes import pair_aucs, undo_error
+from latentstore.evaluate.edits import Edits, aims_of, edit_metrics
 from latentstore.evaluate.encoders import encoder_metrics, fit_pca, reconstruction_errors, variational_metrics
 from latentstore.evaluate.erasing import counterfactual_metrics, erasure_metrics
 from latentstore.evaluate.judge import Judge
@@ -8,22 +9,22 @@ from latentstore.evaluate.maps import image_metrics, map_metrics
 from latentstore.evaluate.paths import WalkMeasures, path_metrics
 from latentstore.evaluate.probes import knn_accuracy, linear_probe
 from latentstore.evaluate.spaces import dimension_metrics, index_metrics, recall
-from latentstore.evaluate.verdicts import Verdicts
+from latentstore.evaluate.votes import Vote
 
 __all__ = [
-    "EditMeasures",
+    "Edits",
     "Judge",
-    "Verdicts",
+    "Vote",
     "WalkMeasures",
+    "aims_of",
     "counterfactual_metrics",
     "dimension_metrics",
-    "edit_measures",
+    "edit_metrics",
     "encoder_metrics",
     "erasure_metrics",
     "fit_pca",
     "image_metrics",
     "index_metrics",
-    "judgeable",
     "knn_accuracy",
     "linear_probe",
     "map_metrics",

@@ -1,9 +1,7 @@
-"""What attribute vectors are worth: what becomes of items that are moved along them, and what they undo and erase."""
+"""What attribute vectors can tell apart, and what is left when they are undone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -11,8 +9,6 @@ import numpy as np
 
 from latentstore import geometry
 from latentstore.errors import InputError, UnknownAttribute, suggest
-from latentstore.evaluate.verdicts import Verdicts
-from latentstore.space.surroundings import REALISTIC
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -20,114 +16,9 @@ if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
-STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 PAIRS = 100  # of labels, at most
 CHAINS, LINKS = 200, 6  # chains that are undone, and moves in each
 FEWEST = 5  # items of a class, of which one can be held out
-
-
-@dataclass(frozen=True)
-class EditMeasures:
-    """What becomes of items without a property that are moved along its attribute vector.
-
-    Attributes:
-        attribute: Its name.
-        strength: How far; 0 is the item decoded as it is, the control.
-        column: The column whose values tell those with the property from those without.
-        judged: Whether an independent judge of the decoded items said so; else their latents' real neighbours did.
-        success: Share that is given a value of the items that have the property.
-        realistic: Share with realism ≥ .05: no farther out than 95 % of the real items.
-        realism: Median.
-        settled_success: The same as `success` after each moved latent went half the way to the mean of its ten nearest
-            items (`EmbeddingSpace.settle`).
-        settled_realistic: Likewise.
-        flipped: By other judged column, the share whose value is another than that of the item decoded unmoved.
-        items: How many were moved.
-    """
-
-    attribute: str
-    strength: float
-    column: str
-    judged: bool
-    success: float
-    realistic: float
-    realism: float
-    settled_success: float
-    settled_realistic: float
-    flipped: dict[str, float] = field(default_factory=dict)
-    items: int = 0
-
-
-def edit_measures(
-    space: EmbeddingSpace,
-    verdicts: Verdicts,
-    attribute: str,
-    *,
-    items: int = 200,
-    strengths: Sequence[float] = STRENGTHS,
-    among: Int64[Array, " r"] | None = None,
-    seed: int = 0,
-) -> list[EditMeasures]:
-    """Move items along an attribute, decode them and have them judged.
-
-    The judged column is the first in which the items that the attribute was fitted to as positive and as negative have
-    no value in common.
-
-    Args:
-        space: It needs a decoder for a judge.
-        verdicts: Who says what they show.
-        attribute: Fitted with two predicates.
-        items: How many of the negative ones, at most.
-        strengths: How far they are moved.
-        among: Only items in these rows are moved: those that the encoder never saw, best.
-        seed: Chooses them.
-
-    Returns:
-        One entry per strength; none where no judged column tells the two groups apart, or no item is left to move.
-
-    Raises:
-        UnknownAttribute: No such attribute, or one that was not fitted with predicates.
-    """
-    clauses = _clauses(space, attribute)
-    with_it, without = (space.matching(clause) for clause in clauses)
-    told = _telling(space, verdicts.columns, with_it, without)
-    if told is None:
-        return []
-    column, wanted = told
-    if among is not None:
-        without = np.intersect1d(without, among)
-    if not len(without):
-        return []
-    moved = np.sort(np.random.default_rng(seed).permutation(without)[:items])
-    start = space.snapshot.vectors(moved)
-    direction = space.concepts.attribute_vectors[attribute]
-    before = verdicts.of(start)
-    found = []
-    for strength in strengths:
-        edited = start + np.float32(strength) * direction
-        shown = verdicts.of(edited) if strength else before
-        realism = space.realism(edited)
-        settled = space.settle(edited)
-        found.append(
-            EditMeasures(
-                attribute=attribute,
-                strength=float(strength),
-                column=column,
-                judged=verdicts.judged,
-                success=float(np.isin(shown[column], wanted).mean()),
-                realistic=float((realism >= REALISTIC).mean()),
-                realism=float(np.median(realism)),
-                settled_success=float(np.isin(verdicts.of(settled)[column], wanted).mean()),
-                settled_realistic=float((space.realism(settled) >= REALISTIC).mean()),
-                flipped={
-                    other: float((shown[other] != before[other]).mean())
-                    for other in verdicts.columns
-                    if other != column
-                },
-                items=len(moved),
-            )
-        )
-    return found
 
 
 def pair_aucs(
@@ -197,45 +88,6 @@ def undo_error(space: EmbeddingSpace, *, chains: int = CHAINS, seed: int = 0) ->
             point = point - moves[number]
         worst = max(worst, float(np.abs(point.vector - start.vector).max()))
     return worst
-
-
-def judgeable(space: EmbeddingSpace) -> list[str]:
-    """Names of the attributes that were fitted with two predicates."""
-    rows = space.attributes.select(["name", "positive", "negative"]).to_pylist()
-    return [row["name"] for row in rows if _has_clauses(row)]
-
-
-def _clauses(space: EmbeddingSpace, attribute: str) -> tuple[str, str]:
-    known = {row["name"]: row for row in space.attributes.select(["name", "positive", "negative"]).to_pylist()}
-    if attribute not in known:
-        raise UnknownAttribute(f"no attribute {attribute!r} in space {space.name!r}; {suggest(attribute, known)}")
-    row = known[attribute]
-    if not _has_clauses(row):
-        raise UnknownAttribute(
-            f"attribute {attribute!r} was not fitted with two predicates, so nothing says which items have it"
-        )
-    return row["positive"], row["negative"]
-
-
-def _has_clauses(row: dict[str, str | None]) -> bool:
-    sides = (row["positive"], row["negative"])
-    return all(side is not None and " ids, sha256 " not in side for side in sides)
-
-
-def _telling(
-    space: EmbeddingSpace, columns: Iterable[str], with_it: Int64[Array, " p"], without: Int64[Array, " q"]
-) -> tuple[str, list[str]] | None:
-    """The column in which the two groups have no value in common, and the values of those with the property."""
-    for column in columns:
-        if column not in space.columns:
-            continue
-        high, low = (
-            {str(one) for one in space.snapshot.columns(rows, [column])[column].unique().to_pylist()}
-            for rows in (with_it, without)
-        )
-        if high and low and not high & low:
-            return column, sorted(high)
-    return None
 
 
 def _members(space: EmbeddingSpace, column: str) -> dict[str, Int64[Array, " r"]]:

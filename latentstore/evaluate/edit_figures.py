@@ -1,79 +1,79 @@
-"""Figures of edits: success against strength, and the kinds of items inside a class."""
+"""The picture of edits: items without an attribute, the same with more and more of it, and with a whole chain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.evaluate.charts import strength_chart
-from latentstore.evaluate.pictures import grid
-from latentstore.evaluate.report import Figure
+from latentstore.errors import InputError
+from latentstore.evaluate import pictures
 from latentstore.evaluate.sheet import Sheet, as_bytes
 
 if TYPE_CHECKING:
-    from latentstore.evaluate.portrait import Portrait
+    from collections.abc import Sequence
 
-EXAMPLES = 10
+    from jaxtyping import Float32, Shaped
+
+    from latentstore.evaluate.edits import Aim, Edits
+    from latentstore.evaluate.judge import Judge
+    from latentstore.space import EmbeddingSpace
+    from latentstore.types import Array
+
+SHARES = (0.5, 1.0, 1.5)  # of the best strength, at which the first attribute is shown
 
 
-def strengths_of(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[float, float]]]:
-    """Attribute → measure → strength → value, from metrics called `edit_<attribute>/<measure>/<strength>`."""
-    found: dict[str, dict[str, dict[float, float]]] = {}
-    for name, value in metrics.items():
-        if name.startswith("edit_") and name.count("/") == 2:
-            attribute, measure, strength = name.removeprefix("edit_").split("/")
-            found.setdefault(attribute, {}).setdefault(measure, {})[float(strength)] = value
+def edits_sheet(
+    space: EmbeddingSpace,
+    judge: Judge,
+    edits: Edits,
+    items: Shaped[Array, "n h w c"],
+    latents: Float32[Array, "n d"],
+    *,
+    titles: Sequence[str] = (),
+) -> pictures.Picture:
+    """One row per item: itself, decoded, with growing strength of the first attribute, with each other, with all.
+
+    A frame with a cross marks what the judge does not take for what was aimed at.
+
+    Args:
+        space: Where the attributes are.
+        judge: Whom `edits` are by.
+        edits: What was measured.
+        items: The items themselves.
+        latents: Theirs.
+        titles: At the left of each row.
+
+    Raises:
+        InputError: No edit was measured.
+    """
+    columns = [*_columns(space, edits)]
+    if not columns:
+        raise InputError("no edit was measured; fit an attribute whose groups a column of the judge tells apart")
+    cells, marks = [as_bytes(items), as_bytes(space.decode(latents))], [np.zeros(len(items), bool)] * 2
+    for _, move, aims in columns:
+        drawn = space.decode(latents + move)
+        said = judge.predictions(drawn)
+        cells.append(as_bytes(drawn))
+        marks.append(~np.all([said[aim.column] == aim.value for aim in aims], axis=0))
+    names = ["item", "decoded", *(name for name, _, _ in columns)]
+    sheet = Sheet(np.stack(cells, 1), titles, names, marks=np.stack(marks, 1), breaks=(1, 2, 2 + len(SHARES)), side=72)
+    return pictures.grid(sheet)
+
+
+def _columns(space: EmbeddingSpace, edits: Edits) -> list[tuple[str, Float32[Array, " d"], tuple[Aim, ...]]]:
+    """Title, what is added to the latents, and what that aims at."""
+    found: list[tuple[str, Float32[Array, " d"], tuple[Aim, ...]]] = []
+    moves: dict[str, Float32[Array, " d"]] = {}
+    for number, one in enumerate(edits.edits):
+        direction = space.latent(one.aim.expression).vector
+        moves[one.aim.attribute] = one.best * direction
+        for share in SHARES if number == 0 else (1.0,):
+            strength = share * one.best
+            move: Float32[Array, " d"] = np.asarray(strength * direction, np.float32)
+            found.append((f"{one.aim.attribute}\n× {strength:g}", move, (one.aim,)))
+    if edits.chain is not None:
+        aims = edits.chain.aims
+        total: Float32[Array, " d"] = np.asarray(sum(moves[aim.attribute] for aim in aims), np.float32)
+        found.append(("\n".join(f"+ {aim.attribute}" for aim in aims), total, aims))
     return found
-
-
-def strength_figure(portrait: Portrait, metrics: Mapping[str, float]) -> Figure:
-    """What becomes of test items that are moved along each attribute, by strength."""
-    measured = strengths_of(metrics)
-    word = "judged" if any("judged" in of for of in measured.values()) else "vote"
-    success = {name: of[word] for name, of in measured.items()}
-    realistic = {name: of["realistic"] for name, of in measured.items()}
-    settled = tuple({name: of[f"settled {what}"] for name, of in measured.items()} for what in (word, "realistic"))
-    who = (
-        "by a classifier of pictures that never saw a latent" if word == "judged" else "by their ten nearest real items"
-    )
-    return Figure(
-        f"{portrait.space.name.replace('_', '-')}-strength",
-        "Success against strength",
-        f"Test items without an attribute, moved along it. Solid: the share that is then taken ({who}) for items that "
-        "have it; dashed: the share that is still realistic, no farther out than 95 % of the real items. At the right "
-        "after each moved latent went half the way to the mean of its ten nearest real items. Look for a strength "
-        "where both are high.",
-        "Line chart by strength: "
-        + "; ".join(
-            f"{name} " + ", ".join(f"{share:.0%} at {at:g}" for at, share in sorted(of.items()))
-            for name, of in success.items()
-        ),
-        strength_chart({"moved": (success, realistic), "moved, then settled": (settled[0], settled[1])}),
-    )
-
-
-def kinds(portrait: Portrait, label: str, count: int | None = None) -> Figure:
-    """The kinds of items inside a label, a row of examples of each."""
-    quoted = label.replace("'", "''")
-    column = portrait.column.replace('"', '""')
-    found = portrait.space.subclusters(f"\"{column}\" = '{quoted}'", count, seed=portrait.seed)
-    items = as_bytes(portrait.read([str(one) for part in found for one in part.ids[:EXAMPLES]]))
-    cells = np.zeros((len(found), EXAMPLES, *items.shape[1:]), np.uint8)
-    first = 0
-    for row, part in enumerate(found):
-        shown = len(part.ids[:EXAMPLES])
-        cells[row, :shown] = items[first : first + shown]
-        first += shown
-    titles = [f"{len(part):,} items\n{part.share:.0%}" for part in found]
-    asked = "as many as part them best" if count is None else f"{count} of them"
-    return Figure(
-        f"{portrait.space.name.replace('_', '-')}-kinds",
-        f"Kinds of {label}",
-        f"Nobody labelled these: k-means of the latents of {label}, {asked}, mean silhouette {found.silhouette:.2f} "
-        "(0: nothing parts them, 1: points). Each row begins with the most typical item. An attribute between two rows "
-        "is one call of fit_attribute.",
-        f"{len(found)} rows of {EXAMPLES} pictures of {label}, one row per cluster.",
-        grid(Sheet(cells, titles)),
-    )

@@ -9,12 +9,14 @@ import numpy as np
 from latentstore import geometry
 from latentstore.errors import DidNotConverge, InputError
 from latentstore.evaluate.probes import linear_probe
-from latentstore.evaluate.verdicts import Verdicts
+from latentstore.evaluate.votes import said
 from latentstore.space.surroundings import REALISTIC
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
+    from latentstore.evaluate.judge import Judge
+    from latentstore.evaluate.votes import Vote
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
@@ -64,7 +66,7 @@ def erasure_metrics(
 
 def counterfactual_metrics(
     space: EmbeddingSpace,
-    verdicts: Verdicts,
+    judge: Judge | Vote,
     *,
     column: str = "label",
     items: int = 100,
@@ -76,8 +78,8 @@ def counterfactual_metrics(
 
     Args:
         space: The space.
-        verdicts: Who says what they show.
-        column: Of the labels; one that `verdicts` knows.
+        judge: Who says what they show.
+        column: Of the labels; one that the judge knows.
         items: How many.
         confidence: Of the classifier of latents.
         among: Only items in these rows.
@@ -105,7 +107,7 @@ def counterfactual_metrics(
             continue
     found = {"counterfactual_solved": len(moves) / asked}
     if moves:
-        shown = verdicts.of(np.stack([one.latent.vector for one in moves]))[column]
+        shown = said(space, judge, np.stack([one.latent.vector for one in moves]))[column].astype(str)
         found |= {
             "counterfactual_success": float((shown == np.array(labels, dtype=str)).mean()),
             "counterfactual_realistic": float(np.mean([one.realism >= REALISTIC for one in moves])),

@@ -76,17 +76,31 @@ class Judge:
             UnknownLabel: The judge knows no such column.
             ShapeMismatch, NotFinite, InputError: As `Encoder.encode`.
         """
+        self._refuse_unknown(column)
         known = list(self.names)
-        if column not in self.names:
-            raise UnknownLabel(f"the judge knows no column {column!r}; {suggest(column, known)}")
         found = [self.encoder.probabilities(part)[known.index(column)] for _, part in parts_of(items)]
         return np.concatenate([np.empty((0, len(self.names[column])), np.float32), *found])
 
     def predict(self, items: Items, column: str) -> Shaped[Array, " n"]:
         """The likeliest value of each item, shape (n,), dtype object."""
-        best = self.probabilities(items, column).argmax(axis=1)
+        return self._named(column, self.probabilities(items, column))
+
+    def predictions(self, items: Items) -> dict[str, Shaped[Array, " n"]]:
+        """By column, the likeliest value of each item: `predict` for all columns, at the price of one."""
+        found = [self.encoder.probabilities(part) for _, part in parts_of(items)]
+        return {
+            column: np.concatenate([np.empty(0, object), *(self._named(column, part[number]) for part in found)])
+            for number, column in enumerate(self.names)
+        }
+
+    def _refuse_unknown(self, *columns: str) -> None:
+        for column in columns:
+            if column not in self.names:
+                raise UnknownLabel(f"the judge knows no column {column!r}; {suggest(column, self.names)}")
+
+    def _named(self, column: str, chances: Float32[Array, "n c"]) -> Shaped[Array, " n"]:
         names: Shaped[Array, " c"] = np.array(self.names[column], object)
-        return np.asarray(names[best])
+        return np.asarray(names[chances.argmax(axis=1)])
 
     def features(self, items: Items) -> Float32[Array, "n f"]:
         """What the network sees before it decides, shape (n, f): for Fréchet distances."""
@@ -95,10 +109,9 @@ class Judge:
 
     def accuracy(self, items: Items, labels: Mapping[str, Shaped[Array, " n"]]) -> dict[str, float]:
         """By column, the share of items whose value it says, 0 to 1."""
-        return {
-            column: float(np.mean(self.predict(items, column) == np.array(values, object)))
-            for column, values in labels.items()
-        }
+        self._refuse_unknown(*labels)
+        said = self.predictions(items)
+        return {column: float(np.mean(said[column] == np.array(values, object))) for column, values in labels.items()}
 
     def save(self, folder: str | Path) -> Path:
         """Write it to a new folder, as any encoder; see `latentstore.encoders.save_encoder`."""

@@ -14,7 +14,7 @@ from flows.editing import attribute_metrics
 from flows.workspace import Workspace
 from latentstore.encoders import train
 from latentstore.errors import ConfigInvalid, UnknownAttribute
-from latentstore.evaluate.edit_figures import strengths_of
+from latentstore.evaluate.strength_figures import strengths_of
 
 SHOES = {"positive": "label = 'Ankle boot'", "negative": "label = 'Sandal'"}
 
@@ -85,14 +85,14 @@ def test_what_is_not_there_is_refused_and_named(embedded: Any, document: dict[st
         parse_config({**document, "concepts": {"directions": {"pc": {"method": "pca"}}}})
 
 
-def test_attributes_are_measured_by_neighbours_by_a_judge_or_not_at_all(embedded: Any) -> None:
-    evaluate = {"edits": 20, "strengths": [0, 1, 2], "counterfactuals": 10}
+def test_attributes_are_measured_by_neighbours_or_by_a_judge(embedded: Any) -> None:
+    evaluate = {"edit_items": 20, "strengths": [0, 1, 2], "counterfactuals": 10}
     with embedded(evaluate=evaluate) as work:
         fit_concepts(work)
         votes = attribute_metrics(work, work.made_space)
-    assert {f"edit_formal/vote/{s}" for s in (0, 1, 2)} <= votes.keys()
-    assert votes["edit_formal/vote/2"] > votes["edit_formal/vote/0"]
-    assert not any("judged" in name for name in votes)
+    assert {f"vote_formal_success@{s}" for s in (0, 1, 2)} <= votes.keys()
+    assert votes["vote_formal_success@2"] > votes["vote_formal_success@0"]
+    assert not any(name.startswith("edit_") for name in votes)
     assert 0 < votes["undo_error"] < 1e-5
     assert votes["pair_auc_min"] <= votes["pair_auc_median"] <= 1
     # ten labels in 8 dimensions cannot be erased: said in the log, and the rest is measured
@@ -100,15 +100,16 @@ def test_attributes_are_measured_by_neighbours_by_a_judge_or_not_at_all(embedded
     with embedded(evaluate={**evaluate, "judge": ["label"], "judge_epochs": 1}) as work:
         judged = attribute_metrics(work, work.made_space)
         assert work.judge() is not None
-    assert {f"edit_formal/settled judged/{s}" for s in (0, 1, 2)} <= judged.keys()
-    assert not any("vote" in name for name in judged)
-    with embedded(evaluate={"edits": 0}) as work:
-        assert attribute_metrics(work, work.made_space) == {}
-    tables = {table.title: table for table in attribute_tables(work.made_space, judged)}
-    assert [row[1] for row in tables["Edits"].rows] == ["0", "1", "2"]
-    shown = strengths_of(judged)["formal"]
-    assert tables["Edits"].rows[1][2] == f"{shown['judged'][1.0]:.1%}"
-    assert tables["Edits"].rows[1][5] == f"{shown['settled realistic'][1.0]:.1%}"
+    assert {f"edit_formal_settled_success@{s}" for s in (0, 1, 2)} <= judged.keys()
+    assert not any(name.startswith("vote_") for name in judged)
+    tables = {table.title.split(",")[0]: table for table in attribute_tables(work.made_space, judged)}
+    by_judge, shown = strengths_of(judged)
+    assert by_judge and not strengths_of(votes)[0]
+    best = judged["edit_formal_strength"]
+    (row,) = tables["Edits"].rows
+    assert row[:3] == ("formal", f"{best:g}", f"{shown['formal']['success'][best]:.1%}")
+    assert row[-1] == f"{shown['formal']['settled_realistic'][best]:.1%}"
+    assert "no independent judge" in [table.title for table in attribute_tables(work.made_space, votes)][1]
     assert len(tables["Attribute vectors"].rows[0]) == len(tables["Attribute vectors"].columns)
 
 

@@ -10,11 +10,10 @@ import latentstore as ls
 from latentstore.encoders import train
 from latentstore.errors import InputError, UnknownAttribute
 from latentstore.evaluate import (
-    Verdicts,
+    Vote,
     counterfactual_metrics,
-    edit_measures,
+    edit_metrics,
     erasure_metrics,
-    judgeable,
     pair_aucs,
     undo_error,
 )
@@ -24,14 +23,13 @@ LABELS = np.array(["flat", "high", "near"])
 
 
 class Truth:
-    """Judges decoded items by the pixels that made them, as an independent classifier would that is always right."""
+    """Reads the pixels that made an item, as a classifier that is always right would."""
 
-    names = {"label": ["flat", "high"], "hat": [False, True]}  # noqa: RUF012
+    names = {"hat": [False, True], "label": ["flat", "high"]}  # noqa: RUF012
 
-    def predict(self, items, column):
-        pixel = items.reshape(len(items), -1)[:, 0 if column == "label" else 1]
-        found = np.where(pixel > 0.5, *(("high", "flat") if column == "label" else (True, False)))
-        return found.astype(object)
+    def predictions(self, items):
+        label, hat = items.reshape(len(items), -1)[:, :2].T > 0.5
+        return {"hat": hat.astype(object), "label": np.where(label, "high", "flat").astype(object)}
 
 
 @pytest.fixture(scope="module")
@@ -57,43 +55,78 @@ def space(tmp_path_factory):
     return space
 
 
-def test_edits_are_judged_by_what_is_decoded(space):
-    found = {one.strength: one for one in edit_measures(space, Verdicts(space, Truth(), []), "tall", items=100)}
-    assert [one.column for one in found.values()] == ["label"] * 5
-    assert all(one.judged and one.items == 100 for one in found.values())
-    assert (found[0.0].success, found[1.0].success) == (0.0, 1.0)
-    assert found[0.0].flipped == {"hat": 0.0}
+def effects(space, judge=None, **options):
+    found = edit_metrics(space, judge or Truth(), **{"strengths": (0.0, 1.0, 1.5, 2.0), "items": 100, **options})
+    return {one.aim.attribute: one for one in found.edits}, found
+
+
+def test_balanced_attributes_flip_nothing_where_plain_ones_do(space):
+    edits, _ = effects(space)
+    tall, only = edits["tall"], edits["tall_only"]
+    assert (tall.aim.column, tall.aim.value, tall.items) == ("label", "high", 100)
+    assert (tall.effects[0.0].success, tall.effects[1.0].success, only.effects[1.0].success) == (0.0, 1.0, 1.0)
     # the plain mean difference takes .6 of a hat along: pixel 1 rises by .42 s, and is above .5 from about s = .9
-    assert found[2.0].flipped["hat"] > 0.7
-    balanced = {one.strength: one for one in edit_measures(space, Verdicts(space, Truth(), []), "tall_only", items=100)}
-    assert balanced[1.0].success == 1.0
-    assert balanced[1.5].flipped["hat"] == 0.0, "what balancing is for"
-    start = space.snapshot.vectors(np.intersect1d(space.matching("label = 'flat'"), space.snapshot.live_rows()))
-    assert found[0.0].realism == pytest.approx(np.median(space.realism(start)), abs=0.1)
-    assert found[2.0].realistic < 0.5 < found[0.0].realistic
-    assert found[2.0].settled_realistic >= found[2.0].realistic
+    assert tall.effects[2.0].flipped_by["hat"] > 0.7
+    assert only.effects[1.5].flipped_by["hat"] == 0.0, "what balancing is for"
 
 
-def test_edits_choose_the_column_that_the_groups_differ_in_and_the_rows_asked_for(space):
-    judge = Verdicts(space, Truth(), [])
-    (one,) = edit_measures(space, judge, "hatted", strengths=[1.0], among=space.matching("label = 'flat'"), items=50)
-    assert (one.column, set(one.flipped)) == ("hat", {"label"})
-    assert edit_measures(space, judge, "hatted", among=space.matching("hat"), items=50) == []
-    assert judgeable(space) == ["tall", "tall_only", "hatted"]
-    for name, message in (("some", "not fitted with two predicates"), ("pc1", "predicates"), ("tal", "did you mean")):
-        with pytest.raises(UnknownAttribute, match=message):
-            edit_measures(space, judge, name)
+def test_settled_edits_are_real_and_still_succeed(space):
+    edits, found = effects(space)
+    tall, hatted = edits["tall"], edits["hatted"]
+    assert tall.effects[2.0].realistic < 0.5 < tall.effects[0.0].realistic
+    assert tall.effects[2.0].settled_realistic >= tall.effects[2.0].realistic
+    flat = space.snapshot.vectors(space.matching("label = 'flat'"))
+    moved = flat + 2 * space.latent("tall").vector
+    assert tall.effects[2.0].realism == pytest.approx(np.median(space.realism(moved)), abs=0.1)
+    assert tall.effects[2.0].realistic == pytest.approx((space.realism(moved) >= 0.05).mean(), abs=0.15)
+    settled = space.settle(moved)
+    rows = space.search(moved, 10).rows
+    means = np.stack([space.snapshot.vectors(np.sort(row)).astype(float).mean(0) for row in rows])
+    np.testing.assert_allclose(settled, (moved + means) / 2, atol=1e-5)
+    assert tall.effects[2.0].settled_realistic == pytest.approx((space.realism(settled) >= 0.05).mean(), abs=0.15)
+    metrics = found.metrics()
+    for name, one in (("tall", tall), ("hatted", hatted)):
+        usable = [e.settled_success for e in one.effects.values() if e.settled_realistic >= 0.93]
+        assert metrics[f"edit_{name}_usable_settled"] == max(usable, default=0.0)
+        assert metrics[f"edit_{name}_settled_success@1"] == one.effects[1.0].settled_success
+    with pytest.raises(InputError, match="amount is -1"):
+        space.settle(moved, -1)
+    assert np.array_equal(space.settle(moved, 0), moved)
+
+
+def test_only_the_negative_group_is_edited_and_what_has_no_predicates_is_left_out(space):
+    edits, _ = effects(space)
+    assert list(edits) == ["tall", "tall_only", "hatted"]  # neither the list of examples nor pc1
+    bare = space.snapshot.ids(space.matching("label = 'flat' and not hat"))[:30].tolist()
+    edits, _ = effects(space, ids=bare)
+    assert {name: one.items for name, one in edits.items()} == {"tall": 30, "tall_only": 30, "hatted": 30}
+    space.fit_attribute("tall_bare", positive="label = 'high'", negative="label = 'flat' and not hat",
+                        resamples=0, permutations=0)  # fmt: skip
+    try:
+        hats = space.snapshot.ids(space.matching("hat"))[:50].tolist()
+        told = []
+        edits, _ = effects(space, ids=hats, untried=lambda name, _: told.append(name))
+        assert "tall_bare" in told  # all of these are outside of its negative group
+    finally:
+        space.files.put_artefacts(space.version, remove=[("concepts", "attribute/tall_bare")])
+        space.refresh()
 
 
 def test_without_a_judge_neighbours_vote(space):
-    votes = Verdicts(space, None, ["label"])
-    assert not votes.judged
+    vote = Vote(space, ["label"])
     centres = np.stack([space.snapshot.vectors(space.matching(f"label = '{one}'")).mean(0) for one in ("flat", "high")])
-    assert votes.of(centres)["label"].tolist() == ["flat", "high"]
-    found = edit_measures(space, votes, "tall", strengths=[0.0, 1.0], items=60)
-    assert [one.success for one in found] == [0.0, 1.0]
-    assert not found[0].judged
-    assert edit_measures(space, Verdicts(space, None, []), "tall") == []
+    assert vote.predictions_at(centres)["label"].tolist() == ["flat", "high"]
+    edits, found = effects(space, vote)
+    assert [one.success for one in edits["tall"].effects.values()] == [0.0, 1.0, 1.0, 1.0]
+    metrics = found.metrics()
+    assert metrics["vote_tall_success@1"] == 1.0
+    assert not any(name.startswith(("edit_", "told_")) for name in metrics)
+    assert "hatted" not in edits  # no column that is voted on tells who has a hat
+    ties = Vote(space, ["hat"])
+    rows = space.search(centres, 10).rows
+    for row, said in zip(rows, ties.predictions_at(centres)["hat"], strict=True):
+        values = space.snapshot.columns(np.sort(row), ["hat"])["hat"].to_pylist()
+        assert values.count(said) >= 5
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +164,10 @@ def test_erasure_brings_the_probe_to_the_majority(apart):
 
 
 def test_counterfactuals_are_counted(apart, space):
-    found = counterfactual_metrics(apart, Verdicts(apart, None, ["label"]), items=30)
+    found = counterfactual_metrics(apart, Vote(apart, ["label"]), items=30)
     assert found["counterfactual_solved"] > 0.5
     assert found["counterfactual_length"] > 0
-    sure = counterfactual_metrics(space, Verdicts(space, Truth(), []), items=20, confidence=0.999)
+    sure = counterfactual_metrics(space, Truth(), items=20, confidence=0.999)
     assert sure["counterfactual_solved"] == 1.0
     assert sure["counterfactual_success"] == 1.0
     assert 0.5 < sure["counterfactual_length"] < 2  # there the labels' means are what parts them
