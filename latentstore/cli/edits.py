@@ -57,7 +57,7 @@ def edit(
     rows = [{"term": words, **_columns_of(report)} for words, _, report in steps]
     if len(steps) > 1 and output.for_people:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
-    output.say(f"{expression}: {final}")
+    output.say(f"{expression}{f', settled {settle:g}' if settle else ''}: {final}")
     write_hits(
         output, edited, hits, expression=expression, realism=final.realism, report=str(final), steps=rows,
         picture=path_text(drawn),

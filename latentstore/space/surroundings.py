@@ -38,9 +38,9 @@ class Surroundings:
     labels: Shaped[Array, " n"] | None
 
 
-def surroundings(space: EmbeddingSpace, latents: Float32[Array, "n d"]) -> Surroundings:
-    """Look around latents (n, d)."""
-    found = space.search(latents, 1)
+def surroundings(space: EmbeddingSpace, latents: Float32[Array, "n d"], *, recall: float | None = None) -> Surroundings:
+    """Look around latents (n, d); `recall` as of a search: 1.0 compares with every item."""
+    found = space.search(latents, 1, recall=recall)
     realism = labels = None
     with contextlib.suppress(NotSupported):  # too few items to have neighbours: said by None
         realism = space.realism(latents)
@@ -92,7 +92,7 @@ def reports(space: EmbeddingSpace, latents: Float32[Array, "n d"]) -> list[Laten
     """
     if not len(space):
         raise NotSupported(f"space {space.name!r} has no items to compare with; add some")
-    around = surroundings(space, latents)
+    around = surroundings(space, latents, recall=1.0)  # few latents, each of which is told about
     return [
         LatentReport(
             None if around.realism is None else float(around.realism[i]),

@@ -14,7 +14,7 @@ from latentstore.types import Array
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float, Float64, Int64, Shaped
+    from jaxtyping import Float, Float64, Int64
 
 HELD_OUT = 0.2  # share of each class that scores are measured on
 
@@ -162,8 +162,3 @@ class Classes:
                 "between them; choose clauses that match different items"
             )
         return unit, (high + low) / 2, high - low
-
-
-def stratum_of(columns: Sequence[Shaped[Array, " n"]]) -> list[object]:
-    """One value per item that is equal where all columns are."""
-    return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -366,6 +366,9 @@ def test_a_chain_is_the_same_in_any_order_and_undone_exactly(chained, chain, ran
     for name, strength in shuffled:
         other = other + strength * chained.latent(name)
     assert np.array_equal(other.vector, there.vector)
+    written = [chained.latent("'i5'" + "".join(f" + {s!r} * {n}" for n, s in one)) for one in (chain, shuffled)]
+    assert np.allclose(written[0].vector, written[1].vector, atol=1e-5)
+    assert np.allclose(written[0].vector, there.vector, atol=1e-5)
     by_hand = start.vector + sum(s * chained.latent(n).vector.astype(float) for n, s in chain)
     assert np.allclose(there.vector, by_hand, atol=1e-5 * (1 + abs(by_hand).max()))
     back = there
