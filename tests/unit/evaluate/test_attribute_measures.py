@@ -148,6 +148,7 @@ def test_pairs_of_labels_have_the_auc_of_their_attribute(apart, method):
     assert found["flat", "high"] > 0.99
     assert abs(found["high", "near"] - 0.5) < 0.15, "control: these lie on each other"
     assert len(pair_aucs(apart, pairs=2)) == 2
+    assert pair_aucs(apart, method=method, items=5)["flat", "high"] in (0.0, 1.0)  # one of each is held out
     assert pair_aucs(apart, "one") == {}
     with pytest.raises(InputError, match="unknown method"):
         pair_aucs(apart, method="best")
