@@ -169,7 +169,7 @@ class EvaluateSection(Section):
     judge: tuple[str, ...] = ()
     judge_epochs: PositiveInt | None = None
     edit_items: PositiveInt = 500
-    strengths: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+    strengths: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
     counterfactuals: NonNegativeInt = 50
     chain: tuple[str, ...] = ()
     seed: Seed = 0

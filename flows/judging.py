@@ -85,8 +85,10 @@ def edits_picture(work: Workspace, space: EmbeddingSpace, judge: Judge, edits: E
 
     test = work.testing
     aims = [one.aim for one in edits.edits] if edits.chain is None else list(edits.chain.aims)
-    lacking = np.all([test.labels(aim.column) != aim.value for aim in aims], axis=0)
-    shown = test.only(lacking if lacking.any() else test.labels(aims[0].column) != aims[0].value)
+    rows = space.rows_of(test.dataset.ids[test.positions].tolist())
+    without = [np.isin(rows, space.matching(aim.negative)) for aim in aims]
+    lacking = np.all(without, axis=0)
+    shown = test.only(lacking if lacking.any() else without[0])
     order = np.random.default_rng(work.config.evaluate.seed).permutation(len(shown))[:SHOWN]
     ids = shown.dataset.ids[shown.positions[order]].tolist()
     latents = space.snapshot.vectors(space.rows_of(ids))

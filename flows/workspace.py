@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +82,7 @@ class Workspace:
         """The items, as they are now."""
         section = self.config.dataset
         with self.config.blame("dataset"):
-            drawn = lambda fraction: self.report("dataset", fraction, "drawn")  # noqa: E731
-            dataset = open_dataset(section.name, progress=drawn, **section.options)
+            dataset = open_dataset(section.name, progress=partial(self.report, "dataset"), **section.options)
             if self.config.encoder is None and len(dataset.item_shape) != 1:
                 raise ConfigInvalid(f"{section.name} gives images of {dataset.item_shape}; add an [encoder] section")
             return dataset

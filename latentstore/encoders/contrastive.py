@@ -42,7 +42,7 @@ class ContrastiveOptions(NetworkOptions, AugmentOptions):
     even_out: float = number(0.05, 0, 100)
     temperature: float = number(0.1, 1e-3, 100)
     neighbours: int = number(2, 0, 1000)
-    edges: float = number(20.0, 0, 1e6)
+    edges: float = number(100.0, 0, 1e6)
     bins: int = number(8, 2, 64)
     label_weight: float = number(1.0, 0, 1000)
     classes: int = number(0, 0, 100_000)
@@ -65,7 +65,7 @@ class Contrastive(Model):
     @classmethod
     def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
-        training = {"epochs": 8, "learning_rate": 4e-3, "weight_decay": 0.05, "batch_size": 512}
+        training = {"epochs": 6, "learning_rate": 4e-3, "weight_decay": 0.05, "batch_size": 512}
         return default_architecture(item_shape) | training
 
     def prepare(self, source: Source, seed: int) -> None:

@@ -16,13 +16,13 @@ from latentstore.evaluate.votes import Vote, said
 from latentstore.space.surroundings import REALISTIC
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Int64, Shaped
+    from jaxtyping import Float32, Int64
 
     from latentstore.evaluate.judge import Judge
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
-STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5)
+STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 USABLE = 0.93  # share of realistic items at which a strength counts as usable
 
 
@@ -34,11 +34,13 @@ class Aim:
         attribute: Its name.
         column: A column of the judge.
         value: What the judge should say there.
+        negative: The predicate of items without it, on which it is tried.
     """
 
     attribute: str
     column: str
     value: Any
+    negative: str
 
     @property
     def expression(self) -> str:
@@ -91,9 +93,7 @@ class EditMeasures:
 
     @property
     def usable(self) -> tuple[float, float]:
-        """The largest success at a strength where 93 % of the items stay realistic, and that after settling; 0 where
-        there is none.
-        """
+        """Largest success at a strength where 93 % of the items stay realistic, plain and settled; 0 without one."""
         effects = self.effects.values()
         return (
             max((one.success for one in effects if one.realistic >= USABLE), default=0.0),
@@ -176,7 +176,7 @@ def aims_of(space: EmbeddingSpace, judge: Judge | Vote) -> dict[str, Aim]:
         for column in columns:
             with_it, without = (set(side[column].to_pylist()) for side in sides)
             if len(with_it) == 1 and not with_it & without and (value := next(iter(with_it))) in judge.names[column]:
-                found[row["name"]] = Aim(row["name"], column, value)
+                found[row["name"]] = Aim(row["name"], column, value, row["negative"])
                 break
     return found
 
@@ -206,8 +206,8 @@ def edit_metrics(
         chain: Names of attributes to be added all at once; none, or at least two of different columns.
         items: At most so many are edited for each.
         seed: Chooses them.
-        untried: Told the name of an attribute that no item lacks, and why; it is then left out. By default the error
-            is raised.
+        untried: Told the name of an attribute (or of the chain) that no item lacks, and why; it is then left out. By
+            default the error is raised.
 
     Returns:
         One `EditMeasures` for each attribute that some column of the judge tells (see `aims_of`), and the chain's.
@@ -222,43 +222,91 @@ def edit_metrics(
         raise InputError("strengths are empty; pass at least one")
     linked = _linked(chain, aims)
     rows = space.snapshot.live_rows() if ids is None else space.rows_of(ids)
-    rows = np.random.default_rng(seed).permutation(rows)
-    latents, columns = space.snapshot.vectors(rows), list(judge.names)
-    before = said(space, judge, latents) if len(rows) else {}
-    truth = space.snapshot.columns(rows, [column for column in columns if column in space.columns])
-    told = {
-        column: float(np.mean(before[column] == np.array(truth[column].to_pylist(), object)))
-        for column in truth.column_names
-    }
-    lacking = {row["name"]: row["negative"] for row in space.attributes.select(["name", "negative"]).to_pylist()}
-    lacking = {name: space.matching(lacking[name]) for name in aims}
-    measured = []
-    for aim in aims.values():
-        chosen = _without(before, [aim], rows, lacking)[:items]
-        if not len(chosen):
-            error = InputError(f"none of the {len(rows)} items lacks attribute {aim.attribute!r}; choose other ids")
-            if untried is None:
-                raise error
-            untried(aim.attribute, error)
-            continue
-        asked = {column: answers[chosen] for column, answers in before.items()}
-        direction = space.latent(aim.expression).vector
-        effects = {
-            float(strength): _effect(space, judge, latents[chosen] + np.float32(strength) * direction, asked, [aim])[0]
-            for strength in strengths
+    trial = _Trial(space, judge, np.random.default_rng(seed).permutation(rows), items, untried)
+    edits = tuple(one for aim in aims.values() if (one := trial.edit(aim, strengths)) is not None)
+    best = {one.aim.attribute: one.best for one in edits}
+    tried = linked and all(aim.attribute in best for aim in linked)
+    chained = trial.chain(linked, [best[aim.attribute] for aim in linked]) if tried else None
+    return Edits(edits, chained, trial.told(), not isinstance(judge, Vote))
+
+
+class _Trial:
+    """The items that edits are tried on, and what the judge says of them before."""
+
+    def __init__(
+        self,
+        space: EmbeddingSpace,
+        judge: Judge | Vote,
+        rows: Int64[Array, " n"],
+        items: int,
+        untried: Callable[[str, InputError], None] | None,
+    ) -> None:
+        self.space, self.judge, self.rows, self.items, self.untried = space, judge, rows, items, untried
+        self.latents = space.snapshot.vectors(rows)
+        self.before = said(space, judge, self.latents)
+
+    def told(self) -> dict[str, float]:
+        """See `Edits`."""
+        columns = [column for column in self.judge.names if column in self.space.columns]
+        truth = self.space.snapshot.columns(self.rows, columns)
+        return {
+            column: float(np.mean(self.before[column] == np.array(truth[column].to_pylist(), object)))
+            for column in columns
         }
-        measured.append(EditMeasures(aim, len(chosen), effects))
-    chained = None
-    if linked and all(aim.attribute in {one.aim.attribute for one in measured} for aim in linked):
-        chosen = _without(before, linked, rows, lacking)[:items]
-        if not len(chosen):
-            raise InputError(f"no item lacks all of {', '.join(chain)}; choose other ids, or a shorter chain")
-        best = {one.aim.attribute: one.best for one in measured}
-        amounts = tuple(best[aim.attribute] for aim in linked)
-        moved = latents[chosen] + _sum(space, linked, amounts)
-        effect, each = _effect(space, judge, moved, {c: answers[chosen] for c, answers in before.items()}, linked)
-        chained = ChainMeasures(tuple(linked), amounts, len(chosen), effect, each)
-    return Edits(tuple(measured), chained, told, not isinstance(judge, Vote))
+
+    def edit(self, aim: Aim, strengths: Sequence[float]) -> EditMeasures | None:
+        """One attribute at every strength; None when no item lacks it."""
+        chosen = self.lacking([aim])
+        if chosen is None:
+            return None
+        direction = self.space.latent(aim.expression).vector
+        effects = {float(s): self.effect(chosen, np.float32(s) * direction, [aim])[0] for s in strengths}
+        return EditMeasures(aim, len(chosen), effects)
+
+    def chain(self, aims: Sequence[Aim], strengths: Sequence[float]) -> ChainMeasures | None:
+        """Several attributes at once; None when no item lacks all."""
+        chosen = self.lacking(aims)
+        if chosen is None:
+            return None
+        terms = (f"{strength!r} * {aim.expression}" for aim, strength in zip(aims, strengths, strict=True))
+        effect, each = self.effect(chosen, self.space.latent(" + ".join(terms)).vector, aims)
+        return ChainMeasures(tuple(aims), tuple(strengths), len(chosen), effect, each)
+
+    def lacking(self, aims: Sequence[Aim]) -> Int64[Array, " m"] | None:
+        """Positions of items of every aim's negative group of which the judge says none of what is wanted."""
+        lacks = [self.before[aim.column] != aim.value for aim in aims]
+        lacks += [np.isin(self.rows, self.space.matching(aim.negative)) for aim in aims]
+        chosen = np.flatnonzero(np.all(lacks, axis=0))[: self.items]
+        if len(chosen):
+            return chosen
+        name = " + ".join(aim.attribute for aim in aims)
+        error = InputError(f"none of the {len(self.rows)} items lacks attribute {name!r}; choose other ids")
+        if self.untried is None:
+            raise error
+        self.untried(name, error)
+        return None
+
+    def effect(
+        self, chosen: Int64[Array, " m"], move: Float32[Array, " d"], aims: Sequence[Aim]
+    ) -> tuple[Effect, dict[str, float]]:
+        """The effect of all aims together, and the success of each."""
+        moved = self.latents[chosen] + move
+        shown = said(self.space, self.judge, moved)
+        realism, settled = self.space.realism(moved), self.space.settle(moved)
+        again = said(self.space, self.judge, settled)
+        reached = {aim.attribute: shown[aim.column] == aim.value for aim in aims}
+        others = [column for column in shown if column not in {aim.column for aim in aims}]
+        flipped = {column: float(np.mean(shown[column] != self.before[column][chosen])) for column in others}
+        effect = Effect(
+            success=float(np.all(list(reached.values()), axis=0).mean()),
+            flipped=float(np.mean(list(flipped.values()))) if flipped else 0.0,
+            flipped_by=flipped,
+            realism=float(np.median(realism)),
+            realistic=float((realism >= REALISTIC).mean()),
+            settled_success=float(np.all([again[aim.column] == aim.value for aim in aims], axis=0).mean()),
+            settled_realistic=float((self.space.realism(settled) >= REALISTIC).mean()),
+        )
+        return effect, {name: float(one.mean()) for name, one in reached.items()}
 
 
 def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:
@@ -269,46 +317,3 @@ def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:
     if linked and (len(linked) == 1 or len({aim.column for aim in linked}) < len(linked)):
         raise InputError(f"chain {list(chain)} needs at least two attributes, each of another column")
     return linked
-
-
-def _sum(space: EmbeddingSpace, aims: Sequence[Aim], strengths: Sequence[float]) -> Float32[Array, " d"]:
-    terms = (f"{strength!r} * {aim.expression}" for aim, strength in zip(aims, strengths, strict=True))
-    return space.latent(" + ".join(terms)).vector
-
-
-def _without(
-    answers: Mapping[str, Shaped[Array, " n"]],
-    aims: Sequence[Aim],
-    rows: Int64[Array, " n"],
-    lacking: Mapping[str, Int64[Array, " r"]],
-) -> Shaped[Array, " m"]:
-    """Positions of items without any of the attributes, of which the judge says none of what is wanted, either."""
-    unseen: Bool[Array, " n"] = np.all([answers[aim.column] != aim.value for aim in aims], axis=0)
-    unlabelled: Bool[Array, " n"] = np.all([np.isin(rows, lacking[aim.attribute]) for aim in aims], axis=0)
-    return np.flatnonzero(unseen & unlabelled)
-
-
-def _effect(
-    space: EmbeddingSpace,
-    judge: Judge | Vote,
-    moved: Float32[Array, "n d"],
-    before: Mapping[str, Shaped[Array, " n"]],
-    aims: Sequence[Aim],
-) -> tuple[Effect, dict[str, float]]:
-    """The effect of all aims together, and the success of each."""
-    shown = said(space, judge, moved)
-    reached = {aim.attribute: shown[aim.column] == aim.value for aim in aims}
-    others = [column for column in shown if column not in {aim.column for aim in aims}]
-    flipped = {column: float(np.mean(shown[column] != before[column])) for column in others}
-    realism, settled = space.realism(moved), space.settle(moved)
-    again = said(space, judge, settled)
-    effect = Effect(
-        success=float(np.all(list(reached.values()), axis=0).mean()),
-        flipped=float(np.mean(list(flipped.values()))) if flipped else 0.0,
-        flipped_by=flipped,
-        realism=float(np.median(realism)),
-        realistic=float((realism >= REALISTIC).mean()),
-        settled_success=float(np.all([again[aim.column] == aim.value for aim in aims], axis=0).mean()),
-        settled_realistic=float((space.realism(settled) >= REALISTIC).mean()),
-    )
-    return effect, {name: float(one.mean()) for name, one in reached.items()}

@@ -57,8 +57,8 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingSpace:
 
 def test_an_attribute_aims_at_the_column_that_tells_its_groups_apart(space: EmbeddingSpace, judge: Judge) -> None:
     assert aims_of(space, judge) == {
-        "port": Aim("port", "port", True),
-        "starboard": Aim("starboard", "starboard", True),
+        "port": Aim("port", "port", True, "not port"),
+        "starboard": Aim("starboard", "starboard", True, "not starboard"),
     }
 
 
@@ -89,7 +89,7 @@ def test_a_confounded_attribute_flips_the_other_lamp(tmp_path: Path, judge: Judg
 
 def test_the_best_strength_weighs_success_and_flips() -> None:
     effects = {s: Effect(success, flipped, {}, 1.0) for s, success, flipped in ((1.0, 0.9, 0.0), (2.0, 1.0, 0.2))}
-    assert EditMeasures(Aim("a", "a", True), 1, effects).best == 1.0  # .9 × 1 > 1 × .8
+    assert EditMeasures(Aim("a", "a", True, "not a"), 1, effects).best == 1.0  # .9 × 1 > 1 × .8
 
 
 def test_only_the_items_that_are_asked_for(space: EmbeddingSpace, judge: Judge) -> None:
