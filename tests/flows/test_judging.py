@@ -77,7 +77,7 @@ def test_edits_are_measured_and_told(
     document = {**document, "encoder": {"kind": "pca", "dim": 24}, "maps": {}, "evaluate": JUDGE}
     with workspace(config=parse_config(document)) as work:
         metrics = measure(made(work)).evaluation.metrics
-        assert metrics["judge_label"] >= metrics["told_label"] > 0.5
+        assert metrics["judge_label"] >= metrics["told_label"] > 0.4  # of ten labels
         assert 0 <= metrics["edit_formal_flipped"] <= 1
         assert metrics["edit_formal_success"] == max(v for k, v in metrics.items() if "edit_formal_success@" in k)
         assert metrics["edit_formal_success"] > metrics["edit_formal_success@0"] == 0
