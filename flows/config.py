@@ -25,20 +25,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
     NonNegativeInt,
     PositiveInt,
     PrivateAttr,
-    StringConstraints,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from flows.problems import describe
+from flows.sections import ConceptsSection, Fraction, Identifier, Section, Seed
 from latentstore.errors import ConfigInvalid, InputError, UnknownEncoder, suggest
 from latentstore.maps import GIVEN, METHODS, options_of
 from latentstore.types import Metric
@@ -52,15 +51,6 @@ def _from_file(path: Path, context: ValidationInfo) -> Path:
 
 FilePath = Annotated[Path, AfterValidator(_from_file)]
 FLOW_OPTIONS = ("steps", "batch_size", "learning_rate", "hidden", "blocks")  # `latentstore.encoders.FlowOptions`
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, and without room for misspelt keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OpenSection(Section):
@@ -146,22 +136,6 @@ class IndexSection(Section):
     seed: Seed = 0
 
 
-class AttributeSection(Section):
-    """An attribute vector from two groups of items, each chosen by a `where` predicate."""
-
-    positive: str
-    negative: str
-    method: Literal["mean_difference", "logistic"] = "mean_difference"
-    seed: Seed = 0
-
-
-class ConceptsSection(Section):
-    """Columns whose labels get centroids, and attribute vectors by name."""
-
-    centroids: tuple[str, ...] = ()
-    attributes: dict[Identifier, AttributeSection] = {}
-
-
 class MapSection(OpenSection):
     """A projection to two or three dimensions. `method` is the map's own name unless it says otherwise.
 
@@ -193,8 +167,8 @@ class EvaluateSection(Section):
 
     `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
     and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
-    what each attribute vector does to `edit_items` test items, and what those of the `chain` do all at once.
-
+    what each attribute vector does to `edit_items` test items at each of `strengths`, and what those of the `chain` do
+    all at once. Without a judge the nearest real items say so, of fewer items. So many `counterfactuals` are solved.
     With a `[generation]` section `samples` are drawn by each method and stand beside as many training and test items.
     """
 
@@ -207,6 +181,8 @@ class EvaluateSection(Section):
     judge: tuple[str, ...] = ()
     judge_epochs: PositiveInt | None = None
     edit_items: PositiveInt = 500
+    strengths: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    counterfactuals: NonNegativeInt = 50
     chain: tuple[str, ...] = ()
     samples: PositiveInt = 2_000
     seed: Seed = 0
@@ -233,7 +209,7 @@ class GateSection(Section):
     """`tag` moves to the new version only if every metric keeps within its limit."""
 
     tag: Identifier = "production"
-    metrics: dict[str, LimitSection] = {}
+    metrics: dict[str, LimitSection] = Field(default_factory=dict)
 
 
 class Config(Section):
@@ -248,8 +224,8 @@ class Config(Section):
     embed: EmbedSection = EmbedSection()
     index: IndexSection = IndexSection()
     concepts: ConceptsSection = ConceptsSection()
-    generation: dict[Literal["gmm", "flow"], GeneratorSection] = {}
-    maps: dict[Identifier, MapSection] = {}
+    generation: dict[Literal["gmm", "flow"], GeneratorSection] = Field(default_factory=dict)
+    maps: dict[Identifier, MapSection] = Field(default_factory=dict)
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection = GateSection()
     _where: str = PrivateAttr("configuration")

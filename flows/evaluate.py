@@ -15,6 +15,7 @@ from prefect import flow, task
 
 from flows.artifacts import show_metrics, show_picture
 from flows.config import Config, as_config, digest
+from flows.editing import attribute_metrics
 from flows.outcome import Outcome
 from flows.records import Evaluation, read_evaluation, write_evaluation
 from flows.running import run_name, step
@@ -55,10 +56,11 @@ def measure(work: Workspace) -> Evaluated:
     work.report("evaluate", 0.7)
     metrics |= _path_metrics(work, space)
     metrics |= _dimension_metrics(work, space)
-    metrics |= _edit_metrics(work, space)
+    work.report("evaluate", 0.75)
+    metrics |= attribute_metrics(work, space)
     metrics |= _generation_metrics(work, space)
     metrics |= _transport_metrics(work, space)
-    work.report("evaluate", 0.8)
+    work.report("evaluate", 0.85)
     metrics |= _map_metrics(work, space)
     evaluation = Evaluation(
         version=space.version,
@@ -142,22 +144,6 @@ def _dimension_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, floa
     from latentstore.evaluate import dimension_metrics
 
     return dimension_metrics(space, queries=work.config.evaluate.queries, seed=work.config.evaluate.seed)
-
-
-def _edit_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:
-    """What each attribute vector does to test items, by the judge; none without a judge, a decoder or attributes."""
-    from flows.judging import edits_of, edits_picture
-
-    judge = work.judge()
-    if judge is None or not _decodes(space):
-        return {}
-    test = work.testing
-    told = judge.accuracy(test, {column: test.labels(column) for column in judge.names})
-    edits = edits_of(work, space, judge)
-    if edits.edits:
-        picture = edits_picture(work, space, judge, edits)
-        show_picture(work.config.space, "edits", "Test items, edited; crosses by the judge", picture)
-    return {f"judge_{column}": share for column, share in told.items()} | edits.metrics()
 
 
 def _generation_metrics(work: Workspace, space: EmbeddingSpace) -> dict[str, float]:

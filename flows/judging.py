@@ -16,10 +16,11 @@ from latentstore.storage.files import make_folder
 
 if TYPE_CHECKING:
     from flows.workspace import Part, Workspace
-    from latentstore.evaluate import Edits, Judge
+    from latentstore.evaluate import Edits, Judge, Vote
     from latentstore.space import EmbeddingSpace
 
 SHOWN = 8  # items in the picture of edits
+VOTED_ON, VOTED = 1_000, 100  # test items that a vote is about, and of them so many for each attribute: a free look
 
 
 def judge_of(work: Workspace) -> Judge | None:
@@ -56,18 +57,22 @@ def judge_of(work: Workspace) -> Judge | None:
     return judge
 
 
-def edits_of(work: Workspace, space: EmbeddingSpace, judge: Judge) -> Edits:
-    """What the attribute vectors of a space do to test items, by the judge."""
-    from latentstore.evaluate import edit_metrics
+def edits_of(work: Workspace, space: EmbeddingSpace, judge: Judge | Vote) -> Edits:
+    """What the attribute vectors of a space do to test items, by the judge; by a vote, to fewer of them."""
+    from latentstore.evaluate import Vote, edit_metrics
 
     section, test = work.config.evaluate, work.testing
+    positions, voted = test.positions, isinstance(judge, Vote)
+    if voted:
+        positions = np.random.default_rng(section.seed).permutation(positions)[:VOTED_ON]
     with work.config.blame("evaluate"):
         return edit_metrics(
             space,
             judge,
-            ids=test.dataset.ids[test.positions].tolist(),
-            chain=section.chain,
-            items=section.edit_items,
+            ids=test.dataset.ids[positions].tolist(),
+            strengths=section.strengths,
+            chain=() if voted else section.chain,
+            items=min(section.edit_items, VOTED) if voted else section.edit_items,
             seed=section.seed,
             untried=lambda name, error: work.report.say(f"no edit by {name} is measured: {error}"),
         )

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flows.attribute_pages import attribute_tables
 from flows.generation_tables import generation_table, transport_table
 from latentstore.evaluate.generation_figures import class_transport, samples, transport_paths
 from latentstore.evaluate.map_figures import atlas, cube
 from latentstore.evaluate.paths import WALKS
 from latentstore.evaluate.report import Bar, Figure, Section, Table
+from latentstore.evaluate.strength_figures import kinds, strength_figure, strengths_of
 
 if TYPE_CHECKING:
     from flows.config import Config
@@ -48,6 +50,7 @@ PATH_MEASURES = {
 }
 PAIRS = (("Sneaker", "Ankle boot"), ("T-shirt/top", "Dress"), ("Pullover", "Trouser"), ("Sandal", "Bag"))
 EDITED, EDITED_FROM, EDITED_TO = "formal", "Sandal", "Ankle boot"
+KINDS = 5  # of sandals
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str, int]]:
@@ -118,8 +121,7 @@ def space_section(
         ),
         *_search_table(metrics),
         *_path_table(metrics),
-        *_attribute_table(space),
-        *_edit_table(space, metrics),
+        *attribute_tables(space, metrics),
         *generation_table(metrics),
         *transport_table(metrics),
         *_map_table(metrics, list(config.maps)),
@@ -171,53 +173,6 @@ def _path_table(metrics: Mapping[str, float]) -> Iterator[Table]:
         )
 
 
-def _attribute_table(space: EmbeddingSpace) -> Iterator[Table]:
-    found = space.attributes.select(["name", "positive", "negative", "method", "auc", "positives", "negatives"])
-    if len(found):
-        yield Table(
-            "Attribute vectors",
-            ("name", "held-out AUC", "items with", "items without", "with", "without", "method"),
-            [
-                (
-                    row["name"],
-                    f"{row['auc']:.4f}",
-                    f"{row['positives']:,}",
-                    f"{row['negatives']:,}",
-                    row["positive"],
-                    row["negative"],
-                    row["method"].replace("_", " "),
-                )
-                for row in found.to_pylist()
-            ],
-            "AUC: how often an item that has the attribute lies farther along the vector than one that has it not.",
-            prose=frozenset({4, 5, 6}),
-        )
-
-
-def _edit_table(space: EmbeddingSpace, metrics: Mapping[str, float]) -> Iterator[Table]:
-    keys = {name: f"edit_{name}" for name in space.attributes["name"].to_pylist() if f"edit_{name}_success" in metrics}
-    rows = [
-        (
-            name,
-            f"{metrics[f'{key}_strength']:g}",
-            *(f"{metrics[f'{key}_{what}']:.1%}" for what in ("success", "flipped", "most_flipped")),
-            f"{metrics[f'{key}_realism']:.2f}",
-        )
-        for name, key in keys.items()
-    ]
-    if "chain_success" in metrics:
-        success, flipped, realism = (metrics[f"chain_{what}"] for what in ("success", "flipped", "realism"))
-        rows.append(("all of a chain", "", f"{success:.1%}", f"{flipped:.1%}", "", f"{realism:.2f}"))
-    if rows:
-        yield Table(
-            "Edits, by a judge that never saw a latent",
-            ("attribute added", "strength", "success", "others flipped", "most flipped column", "realism"),
-            rows,
-            "Success: of test items without the attribute, how many the judge says have it afterwards. Flipped: how "
-            "many of its answers about other columns changed by the edit, mean and worst column.",
-        )
-
-
 def _map_table(metrics: Mapping[str, float], maps: Sequence[str]) -> Iterator[Table]:
     told = [(m, words) for m, words in MAP_MEASURES.items() if any(f"{name}_{m}" in metrics for name in maps)]
     rows = [
@@ -259,6 +214,10 @@ def _figures(
         attributes = portrait.space.attributes["name"].to_pylist()
         if EDITED in attributes and known.issuperset((EDITED_FROM, EDITED_TO)):
             yield portrait.transformation(EDITED, EDITED_FROM, EDITED_TO)
+        if strengths_of(metrics)[1]:
+            yield strength_figure(portrait, metrics)
+        if EDITED_FROM in known:
+            yield kinds(portrait, EDITED_FROM, KINDS)
         ratio = metrics.get("gen_gmm_frechet_ratio")
         yield samples(portrait, measured="" if ratio is None else f"Fréchet {ratio:.2f} × that of decoded items. ")
         if "flow" in config.generation:

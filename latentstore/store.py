@@ -134,6 +134,31 @@ class LatentStore:
         files = self.files.create_space(name, dim=dim, metric=check_metric(metric), encoder=encoder, source=source)
         return EmbeddingSpace(files, load_encoder=self.encoder)
 
+    def create_erased_space(self, name: str, space: str, by: str, *, where: str | None = None) -> EmbeddingSpace:
+        """Make a space of the latents of another without a concept; it appears whole or not at all.
+
+        Its latents do not mix with those of the other, and nothing is encoded or decoded: it has no encoder. New items
+        are brought in by `space.erase(by).apply(…)` of the other.
+
+        Args:
+            name: Of the new space.
+            space: The other one.
+            by: A metadata column or a predicate, as of `EmbeddingSpace.erase`.
+            where: What the eraser is fitted to; all rows are erased.
+
+        Raises:
+            AlreadyExists: The name is taken.
+            UnknownSpace, FilterRefused, InputError: As `space` and `EmbeddingSpace.erase`.
+        """
+        from latentstore.space.erasure import erased_rows
+
+        given = self.space(space)
+        eraser = given.erase(by, where=where)
+        source = given.snapshot.manifest.source
+        with self.files.new_space(name, dim=given.dim, metric=given.metric, source=source) as files:
+            files.add_source(erased_rows(given, eraser))
+        return self.space(name)
+
     def import_space(
         self,
         name: str,

@@ -87,6 +87,20 @@ def test_generation_and_transport(folder):
     assert lines[-1] == "(100, 32)"
 
 
+def test_attributes(folder):
+    (code,) = blocks("python", "Attributes")
+    said = shell(f"python - <<'END'\n{code}END", folder).stdout.splitlines()
+    assert "'name': 'heeled'" in said[0]
+    assert said[1].startswith("realism 0.")
+    assert said[-1] == "2000"
+    (lines,) = blocks("sh", "Attributes")
+    for line in lines.splitlines():
+        assert shell(line, folder).stdout.strip(), line
+    for name in ("kinds.png", "chain.png", "counterfactual.png"):
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) >= 28
+
+
 def test_ready_vectors(tmp_path):
     (code,) = blocks("python", "Your own vectors")
     assert shell(f"python - <<'END'\n{code}END", tmp_path).stdout.splitlines()[-1] == "2 3"

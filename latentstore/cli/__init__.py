@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import typer
 
     from latentstore.cli import (  # noqa: F401 (each registers its commands)
+        attributes,
+        edits,
         judging,
         maps,
         pipeline,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from latentstore.cli.output import Output
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latentstore.space import EmbeddingSpace
-    from latentstore.types import Array
+    from latentstore.types import Array, Neighbours
 
 
 def write_points(
@@ -50,3 +52,34 @@ def say_files(output: Output, *paths: Path | None) -> None:
     for path in paths:
         if path is not None:
             output.say(f"wrote {path}")
+
+
+def metadata_columns(space: EmbeddingSpace, asked: str | None) -> list[str]:
+    """The metadata columns to show."""
+    if asked is None:  # lists, such as a VAE's variances, are for who names them
+        types = space.snapshot.column_types
+        return [name for name in space.columns if types[name].num_fields == 0]
+    return [name.strip() for name in asked.split(",") if name.strip()]
+
+
+def write_hits(output: Output, space: EmbeddingSpace, hits: Neighbours, **about: Any) -> None:
+    """Hits as rows: made here and not by `to_arrow`, as pyarrow loads all of pandas to make its first array."""
+    single = hits.rows.ndim == 1
+    measure = "similarity" if hits.metric == "ip" else "distance"
+    places = np.argwhere(np.atleast_2d(hits.rows) >= 0).tolist()
+    ids, distances = np.atleast_2d(hits.ids), np.atleast_2d(hits.distances)
+    metadata = hits.columns.to_pylist() if hits.columns is not None else [{}] * len(places)
+    rows = [
+        {**({} if single else {"query": q}), "rank": r, "id": ids[q, r], measure: float(distances[q, r]), **columns}
+        for (q, r), columns in zip(places, metadata, strict=True)
+    ]
+    shortfall = hits.shortfall
+    common: dict[str, Any] = {"space": space.name, "version": space.version, "metric": space.metric}
+    missing = shortfall if isinstance(shortfall, int) else shortfall.tolist()
+    if hits.explanation is not None:
+        about["explanation"] = hits.explanation.to_json()
+    output.write(rows, name="hits", table=hits.to_arrow, **about, **common, shortfall=missing)
+    if single and shortfall:
+        output.say(f"{shortfall} fewer than asked for: no more items match")
+    if hits.explanation is not None:
+        output.say(str(hits.explanation))

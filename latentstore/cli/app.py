@@ -36,6 +36,9 @@ Arrow = Annotated[
 K = Annotated[int, typer.Option("-k", help="How many neighbours.")]
 Picture = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Picture to write.", show_default=False)]
 Npy = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the latents as .npy, shape (n, d).")]
+Columns = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Metadata columns to show; all but lists by default, '' for none.")
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same answer.")]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -14,6 +14,7 @@ from latentstore.encoders.geodesic import Geodesics, GeodesicSolver
 from latentstore.encoders.hybrid import Hybrid
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.pretrained import Pretrained
+from latentstore.encoders.pullbacks import pullbacks
 from latentstore.encoders.schedule import Progress, TrainingOptions
 from latentstore.encoders.training import TrainingRecord, train, training_options
 from latentstore.encoders.vae import VAE
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingRecord",
     "load_encoder",
     "one_thread_each",
+    "pullbacks",
     "read_card",
     "register",
     "save_encoder",

@@ -23,7 +23,8 @@ from torch import Tensor
 from latentstore.encoders.base import Encoder
 from latentstore.encoders.cores import one_thread_each
 from latentstore.encoders.lbfgs import Minimum, minimise
-from latentstore.errors import InputError, NotSupported, ShapeMismatch
+from latentstore.encoders.pullbacks import pullbacks
+from latentstore.errors import InputError, ShapeMismatch
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ FLOOR = 0.05
 TOLERANCE = 2e-3  # of the energy, which Newton's model says is left to gain: what is shown moves by .002
 ITERATIONS = 100  # 4 to 22 are usual
 ROUNDING = 1e-6  # relative error of a decoded item in float32
-PROBES = 2048  # random directions of items that the mean metric is measured with: its error is some √(d/2048)
-BLOCK = 256  # of them at a time
 PAIRS = 25  # paths solved together: 25 × 11 decoded points are a product large enough for its speed
 
 
@@ -107,8 +106,8 @@ class GeodesicSolver:
         if not len(reference) or not (math.isfinite(floor) and floor >= 0):
             raise InputError(f"{len(reference)} reference latents and a floor of {floor}; pass at least one, and ≥ 0")
         self.encoder = encoder
-        given = torch.from_numpy(check_vectors(reference, encoder.dim, what="reference latents"))
-        mean = _mean_metric(encoder, given, seed)
+        pulled = torch.from_numpy(pullbacks(encoder, reference, seed=seed))
+        mean = pulled.T @ pulled / len(pulled)
         size = float(mean.diagonal().mean())
         if not size > 0:
             raise InputError(
@@ -198,22 +197,3 @@ class GeodesicSolver:
         every = torch.arange(len(a))
         with torch.no_grad():
             return found, decoded_energy(curve(found.at, every), every), decoded_energy(line, every)
-
-
-def _mean_metric(encoder: Encoder, reference: Tensor, seed: int) -> Tensor:
-    """E[JᵀJ] = E[(Jᵀv)(Jᵀv)ᵀ] for v ~ N(0, I): one backward pass per probe instead of d forward ones per latent."""
-    device = next(iter(encoder.model.state_dict().values())).device
-
-    def part(first: int) -> Tensor:
-        generator = torch.Generator().manual_seed((seed << 20) + first)
-        z = reference[torch.arange(first, first + BLOCK) % len(reference)].to(device).requires_grad_()
-        with torch.enable_grad():
-            items = encoder.model.decode(z).flatten(1)
-            if not items.requires_grad:
-                raise NotSupported(f"an encoder of kind {encoder.kind!r} has a decoder without gradients; use graph")
-            (pulled,) = torch.autograd.grad((items * torch.randn(items.shape, generator=generator).to(device)).sum(), z)
-        return (pulled.T @ pulled).cpu()
-
-    firsts = range(0, PROBES, BLOCK)
-    with one_thread_each() as (pool, _):
-        return torch.stack(list(pool.map(part, firsts))).sum(0) / (BLOCK * len(firsts))

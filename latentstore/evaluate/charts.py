@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -172,6 +172,50 @@ def loss_curve(
     return picture
 
 
+Shares: TypeAlias = "Mapping[str, Mapping[float, float]]"  # name → strength → share, from 0 to 1
+
+
+def strength_chart(panels: Mapping[str, tuple[Shares, Shares]]) -> Picture:
+    """Shares against strength, side by side: a solid line of success and a dashed one of realistic items per name.
+
+    Args:
+        panels: Title → success and realistic, of the same names in all panels.
+    """
+    names = [*{name: None for pair in panels.values() for shares in pair for name in shares}]
+    if not names or any(list(shares) != names for pair in panels.values() for shares in pair):
+        raise InputError(f"the panels {list(panels)} have other names than {names}; pass the same ones, at least one")
+
+    def picture(theme: Theme) -> Image:
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+
+        figure = Figure(figsize=(1.6 + 3.6 * len(panels), 3.4), dpi=_DPI, facecolor=theme.paper, layout="constrained")
+        coloured = list(zip(names, PALETTE, strict=False))
+        for number, (title, pair) in enumerate(panels.items(), 1):
+            axes = _dressed(figure.add_subplot(1, len(panels), number, facecolor=theme.paper), theme)
+            for name, colour in coloured:
+                for shares, style in zip(pair, ("-", "--"), strict=True):
+                    at = sorted(shares[name])
+                    values = [shares[name][x] for x in at]
+                    axes.plot(at, values, style, color=colour, lw=1.8, marker="o", ms=3.5, clip_on=False)
+            axes.set_ylim(0, 1)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            axes.set_xlabel("strength, in gaps between the classes' means")
+            axes.set_title(title, color=theme.ink, size=10)
+            axes.grid(axis="y", color=theme.rule, lw=0.6)
+        handles = [Line2D([], [], color=colour, lw=2.4, label=name) for name, colour in coloured]
+        handles += [
+            Line2D([], [], color=theme.muted, ls=style, lw=1.8, label=words)
+            for style, words in (("-", "success"), ("--", "realistic"))
+        ]
+        legend = figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
+        for text in legend.get_texts():
+            text.set_color(theme.ink)
+        return _painted(figure)
+
+    return picture
+
+
 def class_errors(ours: Mapping[str, float], baseline: Mapping[str, float], *, baseline_name: str = "PCA") -> Picture:
     """Mean squared error of each class: a dot for the encoder, a ring for the baseline, a bar between; worst first."""
     if ours.keys() != baseline.keys() or not ours:
@@ -206,7 +250,10 @@ def _canvas(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=theme.paper, layout="constrained")
-    axes = figure.add_subplot(facecolor=theme.paper)
+    return figure, _dressed(figure.add_subplot(facecolor=theme.paper), theme)
+
+
+def _dressed(axes: Axes, theme: Theme) -> Axes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(theme.rule)
     axes.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=9)
@@ -214,7 +261,7 @@ def _canvas(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
         axis.label.set_color(theme.muted)
         axis.label.set_size(9)
     axes.set_axisbelow(True)
-    return figure, axes
+    return axes
 
 
 def _painted(figure: Figure) -> Image:

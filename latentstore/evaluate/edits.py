@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.errors import InputError, UnknownAttribute, suggest
+from latentstore.errors import FilterRefused, InputError, UnknownAttribute, suggest
+from latentstore.evaluate.votes import Vote, said
+from latentstore.space.surroundings import REALISTIC
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int64, Shaped
+    from jaxtyping import Float32, Int64
 
     from latentstore.evaluate.judge import Judge
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-SHOWN = 256  # latents that are decoded at a time
+USABLE = 0.93  # share of realistic items at which a strength counts as usable
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,19 @@ class Effect:
         flipped: Share of answers about the other columns that differ from those before the edit, mean of the columns.
         flipped_by: That by column.
         realism: Median realism of the edited latents.
+        realistic: Share of them with realism ≥ .05: no farther out than 95 % of the real items.
+        settled_success: `success` after each edited latent went half the way to the mean of its ten nearest items
+            (`EmbeddingSpace.settle`); NaN where that was not measured.
+        settled_realistic: `realistic` then.
     """
 
     success: float
     flipped: float
     flipped_by: Mapping[str, float]
     realism: float
+    realistic: float = float("nan")
+    settled_success: float = float("nan")
+    settled_realistic: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,15 @@ class EditMeasures:
     def best(self) -> float:
         """The strength with the largest success × (1 − flipped)."""
         return max(self.effects, key=lambda s: self.effects[s].success * (1 - self.effects[s].flipped))
+
+    @property
+    def usable(self) -> tuple[float, float]:
+        """Largest success at a strength where 93 % of the items stay realistic, plain and settled; 0 without one."""
+        effects = self.effects.values()
+        return (
+            max((one.success for one in effects if one.realistic >= USABLE), default=0.0),
+            max((one.settled_success for one in effects if one.settled_realistic >= USABLE), default=0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,22 +129,29 @@ class Edits:
         chain: All of a chain at once; None without one.
         told: By column, the share of decoded, unedited items of which the judge says what their metadata say: the
             ceiling of all the rest.
+        judged: Whether a judge said so; else a vote of real neighbours.
     """
 
     edits: tuple[EditMeasures, ...]
     chain: ChainMeasures | None
     told: Mapping[str, float]
+    judged: bool = True
 
     def metrics(self) -> dict[str, float]:
-        """As name → value: `edit_<attribute>_…` at its best strength, and the success at each; `chain_…`; `told_…`."""
-        found = {f"told_{column}": share for column, share in self.told.items()}
+        """As name → value: `edit_<attribute>_…` at its best strength, shares at each; `chain_…`; `told_…`.
+
+        Those of a vote begin with `vote_` instead, and have no `told_…`.
+        """
+        prefix = "edit" if self.judged else "vote"
+        found = {f"told_{column}": share for column, share in self.told.items()} if self.judged else {}
         for one in self.edits:
-            key, best = f"edit_{one.aim.attribute}", one.effects[one.best]
+            key, best = f"{prefix}_{one.aim.attribute}", one.effects[one.best]
             found |= {f"{key}_strength": one.best, f"{key}_success": best.success, f"{key}_flipped": best.flipped}
             found |= {f"{key}_most_flipped": max(best.flipped_by.values(), default=0.0), f"{key}_realism": best.realism}
+            found |= {f"{key}_usable": one.usable[0], f"{key}_usable_settled": one.usable[1]}
             for strength, effect in one.effects.items():
-                found[f"{key}_success@{strength:g}"] = effect.success
-                found[f"{key}_flipped@{strength:g}"] = effect.flipped
+                shares = ("success", "flipped", "realistic", "settled_success", "settled_realistic")
+                found |= {f"{key}_{share}@{strength:g}": getattr(effect, share) for share in shares}
         if self.chain is not None:
             effect = self.chain.effect
             found |= {"chain_success": effect.success, "chain_flipped": effect.flipped, "chain_realism": effect.realism}
@@ -134,16 +159,20 @@ class Edits:
         return found
 
 
-def aims_of(space: EmbeddingSpace, judge: Judge) -> dict[str, Aim]:
+def aims_of(space: EmbeddingSpace, judge: Judge | Vote) -> dict[str, Aim]:
     """What each attribute vector of a space is to bring, where one of the judge's columns says so.
 
     That is the first column (by name) in which all items with the attribute have one value, which no item without it
-    has.
+    has. Attributes that were not fitted to two predicates that still hold aim at nothing.
     """
     found = {}
     columns = [column for column in judge.names if column in space.columns]
     for row in space.attributes.to_pylist():
-        sides = [space.snapshot.columns(space.matching(row[side]), columns) for side in ("positive", "negative")]
+        try:
+            groups = [space.matching(row[side] or "") for side in ("positive", "negative")]
+        except FilterRefused:  # a list of examples, a direction without labels, a column that is gone
+            continue
+        sides = [space.snapshot.columns(rows, columns) for rows in groups]
         for column in columns:
             with_it, without = (set(side[column].to_pylist()) for side in sides)
             if len(with_it) == 1 and not with_it & without and (value := next(iter(with_it))) in judge.names[column]:
@@ -154,7 +183,7 @@ def aims_of(space: EmbeddingSpace, judge: Judge) -> dict[str, Aim]:
 
 def edit_metrics(
     space: EmbeddingSpace,
-    judge: Judge,
+    judge: Judge | Vote,
     *,
     ids: Sequence[str] | None = None,
     strengths: Sequence[float] = STRENGTHS,
@@ -171,7 +200,7 @@ def edit_metrics(
 
     Args:
         space: With a decoder and attribute vectors.
-        judge: Trained on items, of columns of the space.
+        judge: Trained on items, of columns of the space; without one, a `Vote` of the space's own items.
         ids: Which items are edited, best some that the encoder never saw; None for all.
         strengths: What to multiply the attribute vectors with.
         chain: Names of attributes to be added all at once; none, or at least two of different columns.
@@ -197,7 +226,8 @@ def edit_metrics(
     edits = tuple(one for aim in aims.values() if (one := trial.edit(aim, strengths)) is not None)
     best = {one.aim.attribute: one.best for one in edits}
     tried = linked and all(aim.attribute in best for aim in linked)
-    return Edits(edits, trial.chain(linked, [best[aim.attribute] for aim in linked]) if tried else None, trial.told())
+    chained = trial.chain(linked, [best[aim.attribute] for aim in linked]) if tried else None
+    return Edits(edits, chained, trial.told(), not isinstance(judge, Vote))
 
 
 class _Trial:
@@ -206,14 +236,14 @@ class _Trial:
     def __init__(
         self,
         space: EmbeddingSpace,
-        judge: Judge,
+        judge: Judge | Vote,
         rows: Int64[Array, " n"],
         items: int,
         untried: Callable[[str, InputError], None] | None,
     ) -> None:
         self.space, self.judge, self.rows, self.items, self.untried = space, judge, rows, items, untried
         self.latents = space.snapshot.vectors(rows)
-        self.before = self.said(self.latents)
+        self.before = said(space, judge, self.latents)
 
     def told(self) -> dict[str, float]:
         """See `Edits`."""
@@ -261,23 +291,22 @@ class _Trial:
     ) -> tuple[Effect, dict[str, float]]:
         """The effect of all aims together, and the success of each."""
         moved = self.latents[chosen] + move
-        said = self.said(moved)
-        reached = {aim.attribute: said[aim.column] == aim.value for aim in aims}
-        others = [column for column in said if column not in {aim.column for aim in aims}]
-        flipped = {column: float(np.mean(said[column] != self.before[column][chosen])) for column in others}
+        shown = said(self.space, self.judge, moved)
+        realism, settled = self.space.realism(moved), self.space.settle(moved)
+        again = said(self.space, self.judge, settled)
+        reached = {aim.attribute: shown[aim.column] == aim.value for aim in aims}
+        others = [column for column in shown if column not in {aim.column for aim in aims}]
+        flipped = {column: float(np.mean(shown[column] != self.before[column][chosen])) for column in others}
         effect = Effect(
             success=float(np.all(list(reached.values()), axis=0).mean()),
             flipped=float(np.mean(list(flipped.values()))) if flipped else 0.0,
             flipped_by=flipped,
-            realism=float(np.median(self.space.realism(moved))),
+            realism=float(np.median(realism)),
+            realistic=float((realism >= REALISTIC).mean()),
+            settled_success=float(np.all([again[aim.column] == aim.value for aim in aims], axis=0).mean()),
+            settled_realistic=float((self.space.realism(settled) >= REALISTIC).mean()),
         )
         return effect, {name: float(one.mean()) for name, one in reached.items()}
-
-    def said(self, latents: Float32[Array, "n d"]) -> dict[str, Shaped[Array, " n"]]:
-        """What the judge says of decoded latents, by column."""
-        parts = [latents[start : start + SHOWN] for start in range(0, len(latents), SHOWN)]
-        words = [self.judge.predictions(self.space.decode(part)) for part in parts]
-        return {column: np.concatenate([word[column] for word in words]) for column in self.judge.names}
 
 
 def _linked(chain: Sequence[str], aims: Mapping[str, Aim]) -> list[Aim]:

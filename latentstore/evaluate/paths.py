@@ -11,6 +11,7 @@ import numpy as np
 
 from latentstore.errors import DidNotConverge, InputError, LatentStoreError, NotSupported
 from latentstore.space.paths import step_lengths, walk_pairs
+from latentstore.space.surroundings import REALISTIC
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int64
@@ -27,7 +28,6 @@ WALKS: dict[str, tuple[str, float]] = {
     "graph": ("graph", 0.0),
     "graph, smoothed": ("graph", 0.1),
 }
-REALISTIC = 0.05  # a frame is realistic when it lies no farther from the data than 95 % of the real items
 EVEN = 2.0  # a path is even when its longest step is at most so many mean ones
 DECODED = 64  # walks at a time, so that their items need not all be in memory
 FEWEST = 11  # items, below which there is no 10th neighbour

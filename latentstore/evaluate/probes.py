@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.errors import DidNotConverge, InputError, ShapeMismatch
+from latentstore.errors import InputError, ShapeMismatch
+from latentstore.geometry import fit_softmax
 from latentstore.index import exact_search
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Float64, Int64, Shaped
+    from jaxtyping import Float32, Int64, Shaped
 
     from latentstore.types import Array, Metric
-
-PENALTY = 1e-5  # per item, on squared weights of unit-variance features: keeps separable classes finite
-MAX_STEPS = 500
-TOLERANCE = 1e-4  # of the gradient's largest entry, nats per item
 
 
 def knn_accuracy(
@@ -67,10 +64,7 @@ def linear_probe(
     test: Float32[Array, "m d"],
     test_labels: Shaped[Array, " m"],
 ) -> float:
-    """Test accuracy of multinomial logistic regression on whitened latents.
-
-    Whitening (by PCA of the training latents) changes no classifier but the weak ridge penalty's, and lets L-BFGS
-    converge in tens of steps.
+    """Test accuracy of multinomial logistic regression (`latentstore.geometry.fit_softmax`).
 
     Args:
         train: Latents the classifier is fitted on, shape (n, d).
@@ -84,55 +78,8 @@ def linear_probe(
     Raises:
         DidNotConverge: The optimum was not reached in 500 steps.
     """
-    from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
-
     _check_labels(train, train_labels, test, test_labels)
-    names, target = np.unique(train_labels, return_inverse=True)
-    mean, whiten = _whitening(train)
-    features = _with_one((train - mean) @ whiten).T.copy()  # (r + 1, n): sums over classes then run along memory
-    shape = (len(names), len(features))
-    rows = np.arange(len(target))
-
-    def objective(flat: Float64[Array, " p"]) -> tuple[float, Float64[Array, " p"]]:
-        weights = flat.reshape(shape)
-        scores = weights.astype(np.float32) @ features
-        scores -= scores.max(axis=0)
-        loss = -scores[target, rows].mean(dtype=np.float64)
-        chances = np.exp(scores, out=scores)
-        totals = chances.sum(axis=0)
-        loss += np.log(totals).mean(dtype=np.float64)
-        chances /= totals
-        chances[target, rows] -= 1
-        gradient = (chances @ features.T).astype(np.float64) / len(rows) + 2 * PENALTY * weights
-        return float(loss + PENALTY * np.square(weights).sum()), gradient.ravel()
-
-    start = np.zeros(shape[0] * shape[1])
-    options = {"maxiter": MAX_STEPS, "gtol": TOLERANCE, "ftol": 0.0, "maxcor": 20}
-    with threadpool_limits(1, user_api="blas"):  # products this thin run slower on more threads, 10× on a busy machine
-        fitted = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-    residual = float(np.abs(fitted.jac).max())
-    if residual > 10 * TOLERANCE:  # float32 sums may stop the line search just short of the tolerance
-        raise DidNotConverge(
-            "the linear probe did not converge; pass finite latents of one scale",
-            iterations=int(fitted.nit),
-            residual=residual,
-        )
-    guesses = _with_one((test - mean) @ whiten) @ fitted.x.reshape(shape).T
-    return float((names[guesses.argmax(axis=1)] == test_labels).mean())
-
-
-def _whitening(train: Float32[Array, "n d"]) -> tuple[Float32[Array, " d"], Float32[Array, "d r"]]:
-    """Mean, and the map to unit variance in every direction that has any."""
-    mean = train.mean(axis=0, dtype=np.float64)
-    centred = train - mean.astype(np.float32)
-    values, vectors = np.linalg.eigh((centred.T @ centred / len(train)).astype(np.float64))
-    kept = values > 1e-7 * max(float(values[-1]), 1e-30)
-    return mean.astype(np.float32), (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-
-
-def _with_one(features: Float32[Array, "n r"]) -> Float32[Array, "n s"]:
-    return np.hstack([features, np.ones((len(features), 1), np.float32)])
+    return float((fit_softmax(train, train_labels).predict(test) == test_labels).mean())
 
 
 def _check_labels(base: Array, base_labels: Array, queries: Array, query_labels: Array) -> None:

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentstore import geometry
-from latentstore.errors import ConfigInvalid, InputError, UnknownLabel, suggest
-from latentstore.expression import parse
-from latentstore.storage import ArtefactRecord
+from latentstore.errors import UnknownLabel
+from latentstore.storage import ArtefactRecord, FileRecord
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.storage import Manifest, Snapshot
     from latentstore.types import Array
-
-METHODS = {"mean_difference": geometry.mean_difference, "logistic": geometry.logistic}
 
 
 class Concepts:
@@ -39,8 +36,8 @@ class Concepts:
 
     @cached_property
     def attributes(self) -> pa.Table:
-        """One row per attribute vector: name, method, clauses, counts, held-out AUC and accuracy, version, vector."""
-        return self._read("attribute", _attribute_schema(self._snapshot.dim))
+        """One row per attribute vector: name, method, clauses, counts, how far to trust it, version, vector."""
+        return self._read("attribute", attribute_schema(self._snapshot.dim))
 
     @cached_property
     def centroid_vectors(self) -> Mapping[str, Float32[Array, " d"]]:
@@ -60,7 +57,7 @@ class Concepts:
 
     def _read(self, kind: str, schema: pa.Schema) -> pa.Table:
         tables = [
-            read_parquet(self._snapshot.read(record.files["parquet"])).cast(schema)
+            _completed(read_parquet(self._snapshot.read(record.files["parquet"])), schema)
             for record in self._snapshot.manifest.concepts
             if record.kind == kind
         ]
@@ -90,60 +87,8 @@ def fit_centroids(space: EmbeddingSpace, column: str = "label") -> Manifest:
         },
         schema=_centroid_schema(snapshot.dim),
     )
-    return _publish(space, f"centroids/{column}", "centroids", table, {"column": column})
-
-
-def fit_attribute(
-    space: EmbeddingSpace, name: str, *, positive: str, negative: str, method: str = "mean_difference", seed: int = 0
-) -> Manifest:
-    """Fit an attribute vector from two `where` clauses and publish it as a new version.
-
-    Raises:
-        ConfigInvalid: Unknown method, or a name the algebra could not read.
-        FilterRefused: A clause that is none.
-        InputError: A clause matches nothing, or both match the same items.
-        DidNotConverge: The logistic regression did not.
-    """
-    if method not in METHODS:
-        raise ConfigInvalid(f"unknown method {method!r} of attribute {name!r}; {suggest(method, METHODS)}")
-    check_attribute_name(name)
-    snapshot = space.snapshot
-    with_it, without = space.matching(positive), space.matching(negative)
-    both = np.intersect1d(with_it, without)
-    if len(both):
-        example = snapshot.ids(both[:1])[0]
-        raise InputError(
-            f"{len(both)} items, {example!r} among them, match both {positive!r} and {negative!r}; "
-            "an item either has an attribute or has it not"
-        )
-    fitted = METHODS[method](
-        snapshot.vectors(with_it), snapshot.vectors(without), seed=seed, clauses=(positive, negative)
-    )
-    row = {
-        "name": name,
-        "method": method,
-        "positive": positive,
-        "negative": negative,
-        "positives": fitted.positives,
-        "negatives": fitted.negatives,
-        "auc": fitted.auc,
-        "accuracy": fitted.accuracy,
-        "midpoint": fitted.midpoint,
-        "seed": seed,
-        "version": snapshot.version,
-        "vector": fitted.direction,
-    }
-    table = pa.Table.from_pylist([row], schema=_attribute_schema(snapshot.dim))
-    properties = {"positive": positive, "negative": negative, "method": method, "seed": seed}
-    return _publish(space, f"attribute/{name}", "attribute", table, properties)
-
-
-def check_attribute_name(name: str) -> None:
-    """Refuse an attribute name that is empty or too long to be written in an expression."""
-    if not name or len(name) > 200:
-        raise ConfigInvalid(f"attribute name {name!r} is empty or longer than 200 characters; choose a plain word")
-    quoted = name.replace("'", "''")
-    parse(f"attribute('{quoted}')")
+    record = concept_record(space, f"centroids/{column}", "centroids", table, {"column": column})
+    return space.files.put_artefacts(space.version, concepts=[record])
 
 
 def read_parquet(content: bytes) -> pa.Table:
@@ -156,13 +101,23 @@ def read_parquet(content: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
 
 
-def _publish(space: EmbeddingSpace, name: str, kind: str, table: pa.Table, properties: dict[str, Any]) -> Manifest:
+def concept_record(
+    space: EmbeddingSpace, name: str, kind: str, table: pa.Table, properties: dict[str, Any], **beside: FileRecord
+) -> ArtefactRecord:
+    """Write a table and describe it, with files beside it, as an artefact of the space's snapshot."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
-    written = {"parquet": space.files.write("concepts", ".parquet", sink.getbuffer())}
+    written = {"parquet": space.files.write("concepts", ".parquet", sink.getbuffer()), **beside}
     stamp = properties | {"next_row": space.snapshot.manifest.next_row, "rows": len(space.snapshot)}
-    record = ArtefactRecord(name, kind, space.version, written, stamp)
-    return space.files.put_artefacts(space.version, concepts=[record])
+    return ArtefactRecord(name, kind, space.version, written, stamp)
+
+
+def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table as it is written now: columns that an older release did not write are null."""
+    columns = [
+        table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type) for field in schema
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)
 
 
 def _vectors(table: pa.Table) -> Float32[Array, "n d"]:
@@ -180,9 +135,13 @@ def _centroid_schema(dim: int) -> pa.Schema:
     return pa.schema({**fields, "version": pa.int64(), "vector": pa.list_(pa.float32(), dim)})
 
 
-def _attribute_schema(dim: int) -> pa.Schema:
+def attribute_schema(dim: int) -> pa.Schema:
+    """The columns of an attribute's row; those that came later, and do not apply to each method, may be null."""
     texts = {name: pa.string() for name in ("name", "method", "positive", "negative")}
     counts = {name: pa.int64() for name in ("positives", "negatives")}
     scores = {name: pa.float64() for name in ("auc", "accuracy", "midpoint")}
     stamps = {name: pa.int64() for name in ("seed", "version")}
-    return pa.schema({**texts, **counts, **scores, **stamps, "vector": pa.list_(pa.float32(), dim)})
+    trust = {name: pa.float64() for name in ("stability", "stability_low", "p_value", "share")}
+    beside = {name: pa.list_(pa.string()) for name in ("balance", "orthogonal_to")}
+    fields = {**texts, **counts, **scores, **stamps, **trust, **beside, "vector": pa.list_(pa.float32(), dim)}
+    return pa.schema(fields)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import NotSupported
-from latentstore.space import concepts, density, grids, maps, on_map, paths, rows
+from latentstore.space import density, grids, maps, on_map, paths, rows
+from latentstore.space.concept_space import ConceptSpace
 from latentstore.space.generating import Generating
 from latentstore.space.latent import Latent, as_latent, as_queries
 from latentstore.space.view import View
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from latentstore.expression import Expression
     from latentstore.geometry import NeighbourGraph, RealismScale
     from latentstore.maps import Inverse, Projection
-    from latentstore.space.concepts import Concepts
     from latentstore.space.grids import Grid
     from latentstore.space.paths import Path
     from latentstore.space.search import Searcher
@@ -29,14 +29,12 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 
-class EmbeddingSpace(Generating):
+class EmbeddingSpace(ConceptSpace, Generating):
     """Latents of one encoder, with metadata: all that `VectorSpace` does, and edit, decode, generate, explain.
 
     Attributes:
         files, at: As `VectorSpace`.
     """
-
-    _view: View
 
     def __init__(
         self, files: SpaceFiles, *, at: int | str | None = None, load_encoder: Callable[[str], Encoder]
@@ -119,45 +117,6 @@ class EmbeddingSpace(Generating):
     def neighbour_graph(self) -> NeighbourGraph:
         """A sample of the items, joined to their nearest; made on first use."""
         return self._view.neighbour_graph
-
-    # Concepts
-
-    @property
-    def concepts(self) -> Concepts:
-        """Centroids and attribute vectors by name."""
-        return self._view.concepts
-
-    @property
-    def centroids(self) -> pa.Table:
-        """One row per label: column, label, count, spread, version, vector."""
-        return self._view.concepts.centroids
-
-    @property
-    def attributes(self) -> pa.Table:
-        """One row per attribute vector: name, method, clauses, counts, held-out AUC, version, vector."""
-        return self._view.concepts.attributes
-
-    def fit_centroids(self, column: str = "label") -> int:
-        """Compute and publish the centroids of a column's values; returns the version."""
-        rows.check_writable(self)
-        return self._written(concepts.fit_centroids(self, column))
-
-    def fit_attribute(
-        self, name: str, *, positive: str, negative: str, method: str = "mean_difference", seed: int = 0
-    ) -> int:
-        """Fit and publish an attribute vector from two `where` clauses; returns the version.
-
-        Args:
-            name: How expressions call it.
-            positive: Items that have the attribute.
-            negative: Items that have it not.
-            method: "mean_difference" or "logistic".
-            seed: Chooses what is held out for the AUC.
-        """
-        rows.check_writable(self)
-        return self._written(
-            concepts.fit_attribute(self, name, positive=positive, negative=negative, method=method, seed=seed)
-        )
 
     # Maps
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentstore import expression as algebra
 from latentstore.errors import InputError, SpaceMismatch, UnknownAttribute, UnknownLabel, suggest
-from latentstore.expression import Expression
+from latentstore.expression import Atom, Attribute, Expression
+from latentstore.space.settling import AMOUNT, settle
+from latentstore.space.surroundings import LatentReport, reports
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
@@ -24,34 +27,37 @@ if TYPE_CHECKING:
 class Latent:
     """One latent of a space, or a direction in it, that can be added to others, decoded and searched.
 
-    Sums, differences and multiples of latents written as expressions stay expressions: their terms are added up
-    before any vector is, so what is added and taken away again cancels exactly.
+    Sums, differences and multiples of latents written as expressions stay expressions: their weights are added up
+    as fractions before any vector is, so the order of a chain makes no difference, and what is added and taken away
+    again cancels exactly.
 
     Attributes:
         space: Where it lives.
         vector: Shape (d,), float32.
         expression: How it was written; None when it was given as numbers.
+        weights: Those of the expression before they are rounded to floats; None means that none was.
     """
 
     space: EmbeddingSpace
     vector: Float32[Array, " d"]
     expression: Expression | None = None
+    weights: Mapping[Atom, Fraction] | None = None
 
     def __add__(self, other: Latent) -> Latent:
-        return _combine(self, 1.0, other, 1.0)
+        return _combine(self, Fraction(1), other, Fraction(1))
 
     def __sub__(self, other: Latent) -> Latent:
-        return _combine(self, 1.0, other, -1.0)
+        return _combine(self, Fraction(1), other, Fraction(-1))
 
     def __mul__(self, factor: float) -> Latent:
-        return _combine(self, float(factor), None, 0.0)
+        return _combine(self, _exactly(factor), None, Fraction(0))
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Latent:
         if not divisor:
             raise InputError("a latent cannot be divided by 0; choose another number")
-        return self * (1 / divisor)
+        return _combine(self, 1 / _exactly(divisor), None, Fraction(0))
 
     def __neg__(self) -> Latent:
         return self * -1.0
@@ -75,8 +81,52 @@ class Latent:
         """How near to real data: the share of real items that lie at least as far out, in [0, 1]."""
         return float(self.space.realism(self.vector[None])[0])
 
+    def settle(self, amount: float = AMOUNT) -> Latent:
+        """Part of the way from here to the mean of the ten nearest items: back to the data, where an edit left it.
 
-def _combine(a: Latent, weight: float, b: Latent | None, other: float) -> Latent:
+        Raises:
+            InputError: An amount outside [0, 1].
+            NotSupported: Too few items.
+        """
+        return Latent(self.space, settle(self.space, self.vector[None], amount)[0])
+
+    def steps(self) -> list[tuple[str, Latent]]:
+        """The chain that leads here: what is added, and the latent it leads to; the last is this one.
+
+        It begins with all items and centroids, and goes on with one attribute after the other, as they are written.
+        """
+        if self.expression is None:
+            return [(str(self), self)]
+        points = tuple((atom, weight) for atom, weight in self.expression.terms if not isinstance(atom, Attribute))
+        moves = [(atom, weight) for atom, weight in self.expression.terms if isinstance(atom, Attribute)]
+        chain = [Expression(points)] if points else []
+        for move in moves:
+            chain.append(Expression((*(chain[-1].terms if chain else ()), move)))
+        said = [str(chain[0]), *(_signed(Expression((move,))) for move in (moves if points else moves[1:]))]
+        return [(words, from_expression(self.space, one)) for words, one in zip(said, chain, strict=True)]
+
+    def report(self) -> LatentReport:
+        """Where it is among real items: realism, the nearest one, its label, and a sentence.
+
+        Raises:
+            NotSupported: The space has no items.
+        """
+        return reports(self.space, self.vector[None])[0]
+
+
+def _signed(expression: Expression) -> str:
+    text = str(expression)
+    return f"- {text[1:]}" if text.startswith("-") else f"+ {text}"
+
+
+def _exactly(number: float) -> Fraction:
+    try:
+        return Fraction(float(number))
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"a latent cannot be multiplied by {number}; choose a finite number") from error
+
+
+def _combine(a: Latent, weight: Fraction, b: Latent | None, other: Fraction) -> Latent:
     if b is not None and not isinstance(b, Latent):
         raise InputError(f"{b!r} is not a latent; only latents of one space are added")
     if b is not None and b.space.identity != a.space.identity:
@@ -84,12 +134,23 @@ def _combine(a: Latent, weight: float, b: Latent | None, other: float) -> Latent
             f"latents of {a.space.name!r} and {b.space.name!r} do not mix: they come from other encoders"
         )
     if a.expression and (b is None or b.expression):
-        sums = {atom: weight * w for atom, w in a.expression.terms}
-        for atom, w in b.expression.terms if b and b.expression else ():
-            sums[atom] = sums.get(atom, 0.0) + other * w
-        return from_expression(a.space, Expression(tuple(sums.items())))
-    total = weight * a.vector.astype(np.float64) + (other * b.vector.astype(np.float64) if b else 0.0)
+        sums = {atom: weight * w for atom, w in _weights(a).items()}
+        for atom, w in _weights(b).items() if b else ():
+            sums[atom] = sums.get(atom, Fraction(0)) + other * w
+        try:
+            rounded = Expression(tuple((atom, float(w)) for atom, w in sums.items()))
+        except OverflowError as error:
+            raise InputError("a weight of the sum is too large; keep weights below 1e308") from error
+        return replace(from_expression(a.space, rounded), weights=sums)
+    total = float(weight) * a.vector.astype(np.float64) + (float(other) * b.vector.astype(np.float64) if b else 0.0)
     return Latent(a.space, check_vectors(total, a.space.dim, what="the sum"))
+
+
+def _weights(latent: Latent) -> Mapping[Atom, Fraction]:
+    if latent.weights is not None:
+        return latent.weights
+    assert latent.expression is not None
+    return {atom: Fraction(weight) for atom, weight in latent.expression.terms}
 
 
 def from_expression(space: EmbeddingSpace, expression: Expression) -> Latent:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from latentstore.errors import LatentStoreError
+from latentstore.space.attributes import fit_again
 from latentstore.storage import ArtefactRecord, Mended
 
 if TYPE_CHECKING:
@@ -60,6 +61,4 @@ def _again(space: EmbeddingSpace, kind: ArtefactKind, record: ArtefactRecord) ->
         return space.fit_mixture(column=told["column"])
     if record.kind == "flow":
         return space.fit_flow(column=told["column"], seed=told["seed"], **told["options"])
-    name = record.name.removeprefix("attribute/")
-    clauses = {"positive": told["positive"], "negative": told["negative"]}
-    return space.fit_attribute(name, **clauses, method=told["method"], seed=told["seed"])
+    return fit_again(space, record)

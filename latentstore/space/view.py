@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from latentstore.space import density, generators, on_map, transport, walks
+from latentstore.space import counterfactual, density, generators, on_map, transport, walks
 from latentstore.space.concepts import Concepts
 from latentstore.space.maps import read_projection
 from latentstore.space.search import Searcher
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from latentstore.encoders import Flow, GeodesicSolver
     from latentstore.geometry import GaussianTransport, Mixture, NeighbourGraph, RealismScale
     from latentstore.maps import Inverse, Projection
+    from latentstore.space.counterfactual import LatentClassifier
     from latentstore.space.embedding_space import EmbeddingSpace
     from latentstore.space.generators import Mixtures
     from latentstore.storage import Snapshot
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MIXTURES_KEPT = 4
 TRANSPORTS_KEPT = 64
 MAPS_KEPT = 4
+CLASSIFIERS_KEPT = 4
 
 
 class View(Searcher):
@@ -34,6 +36,7 @@ class View(Searcher):
         self.transport = lru_cache(TRANSPORTS_KEPT)(self._transport)
         self.projection = lru_cache(MAPS_KEPT)(self._projection)
         self.inverse = lru_cache(MAPS_KEPT)(self._inverse)
+        self.latent_classifier = lru_cache(CLASSIFIERS_KEPT)(self._latent_classifier)
 
     @cached_property
     def realism_scale(self) -> RealismScale:
@@ -76,3 +79,6 @@ class View(Searcher):
 
     def _inverse(self, name: str) -> Inverse:
         return on_map.open_inverse(self._space, name)
+
+    def _latent_classifier(self, column: str) -> LatentClassifier:
+        return counterfactual.fit_classifier(self._space, column)

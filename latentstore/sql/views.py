@@ -138,6 +138,7 @@ def _versions(space: EmbeddingSpace) -> pa.Table:
 BESIDE: dict[str, Callable[[EmbeddingSpace], pa.Table]] = {
     "centroids": lambda space: space.centroids,
     "attributes": lambda space: space.attributes,
+    "leakage": lambda space: space.leakage(),
     "maps": _maps,
     "versions": _versions,
 }

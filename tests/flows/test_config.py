@@ -43,7 +43,7 @@ def test_relative_paths_are_meant_from_the_files_folder(tmp_path: Path, monkeypa
         ),
         (
             {"concepts": {"attributes": {"formal": {"positive": "a"}}}},
-            ["concepts.attributes.formal.negative", "missing"],
+            ["concepts.attributes.formal", "needs negative or negative_ids"],
         ),
         ({"dataset": {}}, ["'dataset.name' is missing"]),
         ({"encoder": {"kind": "pca", "dim": "32"}}, ["encoder.dim = '32'", "integer"]),

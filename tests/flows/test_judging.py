@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flows.attribute_pages import edit_table
 from flows.concepts import fit_concepts
 from flows.config import parse_config
 from flows.embed import embed_items
 from flows.evaluate import measure
-from flows.pages import _edit_table
 from flows.train import find_encoder, train_encoder
 from flows.workspace import Workspace
 from latentstore.cli import main
@@ -77,11 +77,11 @@ def test_edits_are_measured_and_told(
     document = {**document, "encoder": {"kind": "pca", "dim": 24}, "maps": {}, "evaluate": JUDGE}
     with workspace(config=parse_config(document)) as work:
         metrics = measure(made(work)).evaluation.metrics
-        assert metrics["judge_label"] >= metrics["told_label"] > 0.5
+        assert metrics["judge_label"] >= metrics["told_label"] > 0.4  # of ten labels
         assert 0 <= metrics["edit_formal_flipped"] <= 1
         assert metrics["edit_formal_success"] == max(v for k, v in metrics.items() if "edit_formal_success@" in k)
-        assert metrics["edit_formal_success"] > metrics["edit_formal_success@0.5"]
-        (table,) = _edit_table(work.made_space, metrics)
+        assert metrics["edit_formal_success"] > metrics["edit_formal_success@0"] == 0
+        (table,) = edit_table(metrics)
         assert table.rows[0][:3] == (
             "formal",
             f"{metrics['edit_formal_strength']:g}",

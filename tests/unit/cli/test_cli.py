@@ -22,7 +22,19 @@ import typer
 from PIL import Image
 
 import latentstore as ls
-from latentstore.cli import maps, pipeline, queries, rows, sampling, transfer, transport, upkeep, walks
+from latentstore.cli import (
+    attributes,
+    edits,
+    maps,
+    pipeline,
+    queries,
+    rows,
+    sampling,
+    transfer,
+    transport,
+    upkeep,
+    walks,
+)
 from latentstore.cli.app import app
 from latentstore.cli.points import read_image
 from latentstore.datasets import open_dataset
@@ -32,8 +44,8 @@ ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CALL = (sys.executable, "-c", "import sys; from latentstore.cli import main; sys.exit(main())")
 Run = Callable[..., tuple[int, str, str]]
-assert maps and pipeline and queries and rows and transfer and upkeep and walks  # imported to register the commands
-assert sampling and transport
+assert attributes and edits and maps and pipeline and queries and rows and transfer and upkeep and walks
+assert sampling and transport  # imported to register the commands
 
 
 # Words
