@@ -44,7 +44,7 @@ class ContrastiveOptions(NetworkOptions, AugmentOptions):
     neighbours: int = number(2, 0, 1000)
     edges: float = number(100.0, 0, 1e6)
     bins: int = number(8, 2, 64)
-    label_weight: float = number(1.0, 0, 1000)
+    label_weight: float = number(6.0, 0, 1000)
     classes: int = number(0, 0, 100_000)
 
 
