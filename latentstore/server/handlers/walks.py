@@ -6,11 +6,13 @@ from dataclasses import asdict
 
 import numpy as np
 
-from latentstore.errors import InputError
-from latentstore.server.calls import Call
+from latentstore.errors import ConfigInvalid, InputError
+from latentstore.server.calls import Call, Content
 from latentstore.server.handlers.queries import realism
 from latentstore.server.pictures import decoded
-from latentstore.server.wire import GridAsked, Gridded, InterpolateAsked, SampleAsked, Sampled, Walked
+from latentstore.server.wire import FilmAsked, GridAsked, Gridded, InterpolateAsked, SampleAsked, Sampled, Walked
+
+FILMS = {"gif": "image/gif", "mp4": "video/mp4"}
 
 
 def interpolate(call: Call) -> Walked:
@@ -30,6 +32,26 @@ def interpolate(call: Call) -> Walked:
         report=asdict(path.report),
         pictures=decoded(space, path.latents) if asked.pictures else None,
     )
+
+
+def film(call: Call) -> Content:
+    """The same walk as a film: a GIF or an MP4."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    asked: FilmAsked = call.body
+    call.limits.check("steps", asked.steps, "steps")
+    media = FILMS.get(asked.format)
+    if media is None:
+        raise ConfigInvalid(f"{asked.format[:100]!r} is no format of a film; choose {' or '.join(FILMS)}")
+    space = call.space()
+    path = space.interpolate(
+        asked.from_, *asked.through, asked.to, steps=asked.steps, method=asked.method, smoothing=asked.smoothing
+    )
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"path.{asked.format}")
+        path.save(file, fps=asked.fps)
+        return Content(file.read_bytes(), media, ((b"x-latentstore-version", str(space.version).encode()),))
 
 
 def grid(call: Call) -> Gridded:
