@@ -61,14 +61,14 @@ export function shown(value) {
   return String(value);
 }
 
-/** How real a latent is, 0 to 1: a bar with its figure. */
-export function gauge(value) {
+/** How real a latent is, 0 to 1: a bar with its figure, with words before it where nothing else says what it is. */
+export function gauge(value, words = "") {
   if (value === null || value === undefined) return h("span", { className: "gauge none" }, "realism unknown");
   const bar = h("span", { className: "gauge-bar" });
   bar.style.width = `${Math.round(100 * Math.min(1, Math.max(0, value)))}%`;
   return h("span", { className: "gauge", title: "realism: the share of real items that lie at least as far from their neighbours",
     role: "meter", "aria-label": "realism", ariaValueMin: "0", ariaValueMax: "1", ariaValueNow: value.toFixed(2) },
-  h("span", { className: "gauge-track" }, bar), h("span", { className: "gauge-value" }, value.toFixed(2)));
+  words ? h("span", { className: "muted" }, words) : null, h("span", { className: "gauge-track" }, bar), h("span", { className: "gauge-value" }, value.toFixed(2)));
 }
 
 /** What went wrong, with the remedy the service gives. */

@@ -15,7 +15,7 @@ function load() {
   return loading;
 }
 
-/** Draw a chart of SVG traces in the page's colours (its WebGL traces would need `unsafe-eval`). */
+/** Draw a chart in the page's colours. */
 export async function chart(node, traces, layout = {}) {
   const Plotly = await load();
   const axis = { gridcolor: css("--rule"), zerolinecolor: css("--rule"), linecolor: css("--rule"), automargin: true, fixedrange: true };

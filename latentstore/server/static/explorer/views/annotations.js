@@ -3,6 +3,7 @@
 import { centroid, quoted } from "../snapshot.js";
 
 const MOST = 60; // centroids that are named
+const AMOUNT = 2; // times an attribute vector: one alone is hardly seen on most maps
 
 /** Places of the centroids, [{at, text}]. */
 export async function centroidPlaces(snapshot, map) {
@@ -18,6 +19,6 @@ export async function attributeArrows(snapshot, map, item) {
   if (!attributes.length || (!item && !labels.length)) return [];
   const few = labels.slice(0, MOST), middle = `${1 / few.length} * (${few.map(centroid).join(" + ")})`;
   const base = item ? quoted(item) : middle;
-  const { points } = await snapshot.post("place", { query: [base, ...attributes.map((one) => `${base} + ${one}`)], map });
-  return attributes.map((text, i) => ({ from: points[0], to: points[i + 1], text }));
+  const { points } = await snapshot.post("place", { query: [base, ...attributes.map((one) => `${base} + ${AMOUNT} * ${one}`)], map });
+  return attributes.map((text, i) => ({ from: points[0], to: points[i + 1], text: `+ ${AMOUNT} ${text.replaceAll("_", " ")}` }));
 }

@@ -131,7 +131,7 @@ export class EditView {
     else fill(this.after, empty("This space draws no pictures."));
     performance.measure("slider-to-picture", { start: began });
     if (performance.getEntriesByName("slider-to-picture").length > 300) performance.clearMeasures("slider-to-picture");
-    fill(this.gauge, gauge(answer.realism));
+    fill(this.gauge, gauge(answer.realism, "Realism"));
     const key = answer.ids.join("\n");
     if (key !== this.shownKey || !this.around.childNodes.length || this.around.querySelector(".problem")) fill(this.around, neighbourTiles(this.snapshot, answer, "Nearest items of the edited point"));
     this.shownKey = key;

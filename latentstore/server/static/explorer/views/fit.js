@@ -11,7 +11,7 @@ const NAME = /^[a-z][a-z0-9_]*$/;
 export class FitForm {
   constructor({ snapshot, session, done }) {
     Object.assign(this, { snapshot, session, done, method: METHODS[0], name: "" });
-    this.node = h("section", { className: "card", "aria-label": "Fit a new attribute" });
+    this.node = h("section", { className: "card fit", "aria-label": "Fit a new attribute" });
   }
 
   update() {

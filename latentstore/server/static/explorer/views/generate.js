@@ -51,7 +51,7 @@ export class GenerateView {
     const { snapshot } = this, frames = drawn.nearest.map(() => h("span", { className: "hover-picture" }));
     for (const frame of frames) frame.style.cssText = "width:100%;height:auto;aspect-ratio:1";
     const mean = drawn.realism ? drawn.realism.reduce((sum, one) => sum + one, 0) / drawn.realism.length : null;
-    fill(this.result, h("div", { className: "form-row" }, h("span", { className: "muted" }, "Mean realism of these samples"), gauge(mean)), h("br"),
+    fill(this.result, h("div", { className: "mean" }, gauge(mean, "Mean realism of these samples")),
       h("ul", { className: "samples", "aria-label": "Samples" }, drawn.nearest.map((id, i) => h("li", { className: "card" },
         h("div", { className: "pair-pictures" },
           h("figure", {}, drawn.pictures ? picture(png(drawn.pictures[i]), `Sample ${i + 1}`, 84) : null, h("figcaption", {}, "sample")),

@@ -64,7 +64,7 @@ export class HoverCard {
     if (this.#now !== -1 || !this.where) return;
     this.node.dataset.kind = "decoded";
     fill(this.node, h("div", { className: "hover-picture" }, picture(png(answer.pictures[0]), "What the decoder draws here", 84)),
-      h("div", { className: "hover-words" }, h("strong", {}, "decoded here"), gauge(answer.realism?.[0])));
+      h("div", { className: "hover-words" }, h("strong", {}, "decoded here"), gauge(answer.realism?.[0], "realism")));
     this.node.hidden = false;
     this.#put(...this.where);
   }

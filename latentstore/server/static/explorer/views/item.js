@@ -18,8 +18,7 @@ export class ItemView {
     this.snapshot = snapshot;
     this.map = new SmallMap(snapshot, { label: "Where the item and its neighbours lie", pick: (item) => set({ item }, { push: true }) });
     this.input = h("input", { type: "text", spellcheck: false, autocomplete: "off" });
-    this.result = h("div", { className: "page-parts" });
-    this.result.style.cssText = "display:grid;gap:1.1rem";
+    this.result = h("div", { className: "parts" });
     const go = (event) => { event.preventDefault(); set({ item: this.input.value.trim() }, { push: true }); };
     this.node = h("div", { className: "page" },
       h("h1", { className: "unseen" }, "Item"),
@@ -82,7 +81,7 @@ export class ItemView {
     const figure = (source, words) => h("figure", {}, picture(source, `${words} of ${title}`, 140), h("figcaption", {}, words));
     fill(this.card, h("h2", {}, title),
       address || decoded ? h("div", { className: "pair-pictures" }, address ? figure(address, "Picture") : null, decoded ? figure(png(decoded), "Reconstruction") : null) : null,
-      gauge(realism), h("dl", { className: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, shown(value))])), links);
+      gauge(realism, "Realism"), h("dl", { className: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, shown(value))])), links);
     fill(this.result, h("section", {}, h("h2", {}, "Nearest items")), neighbourTiles(this.snapshot, near), h("h2", {}, "On the map"), this.map.node);
   }
 

@@ -84,6 +84,15 @@ export class MapView {
     [this.scaleColumn, this.where, this.centroids, this.arrowsFor] = [null, null, null, null];
     plane.resize();
     performance.mark("map-interactive");
+    this.#warm(plane);
+  }
+
+  /** The first picture and the first decoding of a service take seconds (it opens the dataset, loads the decoder): ask before they are wanted. */
+  #warm(plane) {
+    const { snapshot } = this;
+    if (!snapshot.draws || !plane.count) return;
+    snapshot.pictures.of(plane.ids[0]).catch(() => {});
+    if (!plane.solid) snapshot.post("decode", { points: [[plane.flatX[0], plane.flatY[0]]], map: this.name }).catch(() => {});
   }
 
   #column(asked) {

@@ -24,8 +24,7 @@ export class PathView {
       onfocus: () => { this.lastField = name; }, onchange: () => set({ [name]: this.fields[name].value.trim() }, { push: true }) })]));
     this.fields.c.placeholder = this.fields.d.placeholder = "none: a path";
     this.head = h("div", { className: "form-row" });
-    this.body = h("div", {});
-    this.body.style.cssText = "display:grid;gap:1.1rem";
+    this.body = h("div", { className: "parts" });
     this.node = h("div", { className: "page" }, h("h1", { className: "unseen" }, "Path"),
       h("datalist", { id: "known-points" }, snapshot.about.labels.map((one) => h("option", { value: centroid(one) }))),
       h("form", { className: "form-row", onsubmit: (event) => event.preventDefault() }, ENDS.map((name) => field({ a: "From A", b: "to B", c: "third corner C", d: "fourth corner D" }[name], this.fields[name]))),
@@ -144,7 +143,7 @@ export class PathView {
     const known = made.realism.filter((one) => one !== null);
     fill(this.body, h("section", { className: "card" },
       h("div", { className: "selection-head" }, h("h2", {}, `Mixes of ${anchors.length}`), made.pictures ? h("button", { type: "button", onclick: () => savePng(made.pictures, "grid.png", made.shape[1]) }, "PNG") : null),
-      mixes, known.length ? h("div", { className: "form-row" }, h("span", { className: "muted" }, "mean realism"), gauge(known.reduce((sum, one) => sum + one, 0) / known.length)) : null), this.map.node);
+      mixes, known.length ? gauge(known.reduce((sum, one) => sum + one, 0) / known.length, "Mean realism") : null), this.map.node);
     if (!this.map.name) return;
     await this.map.ready;
     const places = await this.map.places(anchors);

@@ -54,8 +54,8 @@ export class QualityView {
     try {
       const [versions, attributes] = await Promise.all([this.snapshot.table("versions"), this.snapshot.table("attributes")]);
       if (attributes.length) {
-        const bars = (name) => ({ type: "bar", orientation: "h", name, y: attributes.map((one) => one.name), x: attributes.map((one) => one[name]), text: attributes.map((one) => one[name]?.toFixed(3)), textposition: "auto" });
-        await chart(this.attributes, [bars("auc"), bars("accuracy")], { showlegend: true, legend: { orientation: "h", y: -0.15 }, xaxis: { range: [0, 1] }, yaxis: { autorange: "reversed" }, bargap: 0.3 });
+        const bars = (name) => ({ type: "bar", orientation: "h", name, y: attributes.map((one) => one.name), x: attributes.map((one) => one[name]), text: attributes.map((one) => one[name]?.toFixed(3)), textposition: "inside", insidetextanchor: "end", textangle: 0, textfont: { size: 11 } });
+        await chart(this.attributes, [bars("auc"), bars("accuracy")], { showlegend: true, legend: { orientation: "h", y: -0.15 }, xaxis: { range: [0, 1] }, yaxis: { autorange: "reversed" }, bargap: 0.25, height: 80 + 48 * attributes.length });
       } else fill(this.attributes, h("p", { className: "muted" }, "None is fitted yet."));
       await chart(this.history, [{ type: "scatter", mode: "lines+markers", x: versions.map((one) => one.version), y: versions.map((one) => one.rows), text: versions.map((one) => one.operation), hovertemplate: "version %{x}: %{y} items, %{text}<extra></extra>", line: { shape: "hv" } }],
         { xaxis: { title: { text: "version" }, dtick: versions.length < 20 ? 1 : undefined }, yaxis: { rangemode: "tozero" } });
