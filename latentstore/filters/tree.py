@@ -10,6 +10,7 @@ import duckdb
 
 from latentstore.errors import FilterRefused
 from latentstore.filters import session
+from latentstore.filters.nesting import nesting
 
 Node: TypeAlias = dict[str, Any]
 
@@ -23,6 +24,8 @@ def read_tree(text: str) -> Node:
     not (the parser drops an unused WINDOW clause, so the tree alone would not show it). What else a SELECT can have
     must be as in `SELECT 1 WHERE true`.
     """
+    if nesting(text, session.MAX_DEPTH) > session.MAX_DEPTH:
+        raise FilterRefused(f"where is nested more than {session.MAX_DEPTH} deep; simplify it")
     bare, enclosed = _parsed(text, f"({text}\n)")
     plain = _select(text, 0, bare)
     _select(text, 1, enclosed)

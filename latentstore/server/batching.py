@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.errors import InputError
 from latentstore.types import Neighbours
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class _Batch:
         """Give each its answer, or what is wrong with its query; whoever went away is left out."""
         found: list[Answer] | None = None
         if len(self.queries) > 1:
-            with contextlib.suppress(InputError):  # of one of them: each is asked alone, and gets its own error
+            with contextlib.suppress(Exception):  # of one of them: each is asked alone below, and gets its own
                 found = lists_of(self._space.search(self.queries, self._k))
         for number, answer in enumerate(self.answers):
             if answer.done():

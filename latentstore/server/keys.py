@@ -115,4 +115,4 @@ def digest_of(key: str) -> str:
 def _write(store: Path, keys: list[Key]) -> None:
     content = json.dumps([asdict(key) for key in keys], indent=2) + "\n"
     with files.storing(store / FILE, "no key was made or revoked"):
-        files.replace(store / FILE, content.encode())
+        files.replace(store / FILE, content.encode(), secret=True)

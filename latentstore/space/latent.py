@@ -122,6 +122,8 @@ def as_latent(space: EmbeddingSpace, given: str | Latent | Expression | Array | 
 
 def as_queries(space: EmbeddingSpace, query: Any) -> tuple[Float32[Array, "m d"], bool]:
     """Vectors (m, d) of a query, and whether it was a single one: text, latent, vector, or a list of any of them."""
+    vectors: Any
+    single: bool | None
     if isinstance(query, np.ndarray):
         vectors, single = query, query.ndim == 1
     elif isinstance(query, str | Latent | Expression):
@@ -129,11 +131,10 @@ def as_queries(space: EmbeddingSpace, query: Any) -> tuple[Float32[Array, "m d"]
     elif isinstance(query, Iterable) and _of_latents(query := list(query)):
         vectors, single = np.stack([as_latent(space, one).vector for one in query]), False
     else:
-        given = np.asarray(query)
-        vectors, single = given, given.ndim == 1
+        vectors, single = query, None
     snapshot = space.snapshot
     checked = check_vectors(vectors, snapshot.dim, snapshot.metric, what="query vectors")
-    return checked.reshape(-1, snapshot.dim), single
+    return checked.reshape(-1, snapshot.dim), checked.ndim == 1 if single is None else single
 
 
 def _of_latents(query: list[Any]) -> bool:

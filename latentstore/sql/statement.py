@@ -11,6 +11,8 @@ import duckdb
 import numpy as np
 
 from latentstore.errors import QueryRefused
+from latentstore.filters.nesting import nesting
+from latentstore.filters.session import MAX_DEPTH
 
 MAX_LENGTH = 1_000_000  # characters
 
@@ -23,6 +25,8 @@ def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
         raise QueryRefused(f"an SQL query is text, not {type(query).__name__}; pass one SELECT")
     if len(query) > MAX_LENGTH:
         raise QueryRefused(f"the query has {len(query)} characters; at most {MAX_LENGTH} are read")
+    if nesting(query, MAX_DEPTH) > MAX_DEPTH:
+        raise QueryRefused(f"the query is nested more than {MAX_DEPTH} deep; simplify it")
     try:
         statements = _parsed(query)
     except (duckdb.Error, UnicodeError) as error:

@@ -90,10 +90,11 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_temporary(folder: Path, content: bytes, *, durable: bool = True) -> Path:
+def write_temporary(folder: Path, content: bytes, *, durable: bool = True, secret: bool = False) -> Path:
     """Write a whole file under a name that no one looks for; link it or rename it, or `discard` it."""
     path = folder / f"{TEMPORARY}{uuid4().hex}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = 0o600 if secret else 0o666
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
             write_all(descriptor, content)
@@ -157,9 +158,16 @@ def link(temporary: Path, path: Path) -> bool:
     return True
 
 
-def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a file atomically: a reader sees the old content or the new, never a mixture."""
-    temporary = write_temporary(path.parent, content, durable=durable)
+def replace(path: Path, content: bytes, *, durable: bool = True, secret: bool = False) -> None:
+    """Replace a file atomically: a reader sees the old content or the new, never a mixture.
+
+    Args:
+        path: The file.
+        content: All of it.
+        durable: Whether it is fsynced.
+        secret: For its owner's eyes only.
+    """
+    temporary = write_temporary(path.parent, content, durable=durable, secret=secret)
     try:
         temporary.replace(path)
     except BaseException:
