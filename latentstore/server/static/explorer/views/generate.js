@@ -5,7 +5,9 @@ import { busy, field, fill, gauge, h, problem, select } from "../dom.js";
 import { picture, png } from "../pictures.js";
 import { link, set } from "../state.js";
 
-const TRIES = 4; // the mixture of a large space may take longer to fit than one request may last; it is kept then
+// The mixture of a large space may take longer to fit than one request may last. It is kept then; asking too soon would
+// only begin another fit beside it.
+const TRIES = 3, PAUSE = 15_000; // ms
 
 export class GenerateView {
   #latest = new Latest();
@@ -42,7 +44,9 @@ export class GenerateView {
         return await this.snapshot.post("sample", body, { signal });
       } catch (error) {
         if (error.type !== "TooSlow" || tries === TRIES) throw error;
-        fill(this.result, busy("The mixture is still being fitted to these items; this is done once. Asking again…"));
+        fill(this.result, busy("The mixture is still being fitted to these items; this is done once. Asking again soon…"));
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        if (signal.aborted) throw error;
       }
     }
   }
