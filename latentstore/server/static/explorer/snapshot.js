@@ -89,9 +89,14 @@ export class Snapshot {
   }
 
   /** A table route as rows of objects. */
-  async table(route) {
-    const found = await getJson(`${this.path}/${route}${this.query}`);
+  async table(route, query = this.query) {
+    const found = await getJson(`${this.path}/${route}${query}`);
     return (found.columns[0] ?? []).map((_, i) => Object.fromEntries(found.names.map((name, j) => [name, found.columns[j][i]])));
+  }
+
+  /** All versions that still exist, whichever is looked at. */
+  versions() {
+    return this.table("versions", "");
   }
 
   async someId() {

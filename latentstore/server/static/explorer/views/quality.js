@@ -52,7 +52,7 @@ export class QualityView {
 
   async recolour() {
     try {
-      const [versions, attributes] = await Promise.all([this.snapshot.table("versions"), this.snapshot.table("attributes")]);
+      const [versions, attributes] = await Promise.all([this.snapshot.versions(), this.snapshot.table("attributes")]);
       if (attributes.length) {
         const bars = (name) => ({ type: "bar", orientation: "h", name, y: attributes.map((one) => one.name), x: attributes.map((one) => one[name]), text: attributes.map((one) => one[name]?.toFixed(3)), textposition: "inside", insidetextanchor: "end", textangle: 0, textfont: { size: 11 } });
         await chart(this.attributes, [bars("auc"), bars("accuracy")], { showlegend: true, legend: { orientation: "h", y: -0.15 }, xaxis: { range: [0, 1] }, yaxis: { autorange: "reversed" }, bargap: 0.25, height: 80 + 48 * attributes.length });

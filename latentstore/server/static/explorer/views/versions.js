@@ -2,6 +2,7 @@
 
 import { getJson } from "../api.js";
 import { busy, field, fill, h, problem, select, shown, table } from "../dom.js";
+import { Snapshot } from "../snapshot.js";
 import { set } from "../state.js";
 import { tiles } from "../tiles.js";
 
@@ -20,7 +21,7 @@ export class VersionsView {
     if (before && ["view", "old", "new"].every((name) => before[name] === state[name])) return;
     const { about } = this.snapshot;
     try {
-      const versions = (await this.snapshot.table("versions")).reverse();
+      const versions = (await this.snapshot.versions()).reverse();
       const tags = (version) => Object.entries(about.tags).filter(([, one]) => one === version).map(([name]) => name).join(", ");
       fill(this.list, table(["version", "items", "made by", "at", "tags", ""], versions.map((one) => [
         one.version, one.rows, one.operation, String(one.created).replace("T", " ").slice(0, 19), tags(one.version) || null,
@@ -40,6 +41,8 @@ export class VersionsView {
     set({ old, new: newest }, { quiet: true });
     fill(this.compared, busy("Comparing…"));
     try {
+      this.other?.close();
+      this.other = await Snapshot.open(this.snapshot.about.name, newest); // what was added may not be in what is looked at
       const found = await getJson(`${this.snapshot.path}/diff?${new URLSearchParams({ old, new: newest })}`);
       const figure = (value, words) => h("div", { className: "figure" }, h("b", {}, shown(value)), h("span", { className: "muted" }, words));
       const columns = [...found.columns_added.map((one) => `+ ${one}`), ...found.columns_dropped.map((one) => `− ${one}`)];
@@ -54,7 +57,11 @@ export class VersionsView {
 
   #listed(kind, ids, count) {
     const few = ids.slice(0, PICTURED), rest = count - few.length;
-    const body = kind === "deleted" ? h("p", {}, few.join(", ")) : tiles(this.snapshot, few.map((id) => ({ id })), kind);
+    const body = kind === "deleted" ? h("p", {}, few.join(", ")) : tiles(this.other, few.map((id) => ({ id })), kind);
     return h("section", { className: "side-stack" }, h("h3", {}, { added: "Added", changed: "Written again", deleted: "Deleted" }[kind]), body, rest > 0 ? h("p", { className: "muted" }, `and ${shown(rest)} more`) : null);
+  }
+
+  close() {
+    this.other?.close();
   }
 }
