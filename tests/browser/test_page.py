@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import httpx
 import pytest
 from playwright.sync_api import expect
@@ -115,3 +117,17 @@ def test_only_packaged_files_are_served_and_nothing_may_be_evaluated(url: str):
     assert httpx.get(f"{url}/static/explorer/views/map.js").headers["content-type"].startswith("text/javascript")
     for name in ("explorer", "explorer/", "explorer/../../app.py", "explorer/..%2f..%2fapp.py", "../app.py", "no.js"):
         assert httpx.get(f"{url}/static/{name}").status_code == 404
+
+
+def test_a_newer_snapshot_is_told_of(visit: Visit, template, tmp_path, serve):
+    store = shutil.copytree(template, tmp_path / "a.store")
+    page = visit.open("edit", url=serve(store), item="train/7")
+    expect(page.get_by_alt_text("Edited: 'train/7'")).to_be_visible()
+    space = ls.open(store).space("small")
+    space.delete(["train/8"])
+    space.tag("production")
+    page.wait_for_timeout(1500)  # the service looks twice a second
+    page.get_by_label("formal").fill("1")
+    expect(page.locator(".toast")).to_contain_text(f"Version {space.version} is served now")
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.locator(".space-box")).to_contain_text("599 items")

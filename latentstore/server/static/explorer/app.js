@@ -1,7 +1,7 @@
 /** The page: which space and version is looked at, and which view shows it. */
 
 import { getJson, onKeyNeeded } from "./api.js";
-import { empty, fill, h, problem, select } from "./dom.js";
+import { empty, fill, h, problem, select, toast } from "./dom.js";
 import { askForKey } from "./keybox.js";
 import { Snapshot } from "./snapshot.js";
 import { get, link, onChange, set, state } from "./state.js";
@@ -79,6 +79,10 @@ async function open(name, at) {
     set({ item: "", a: "", b: "", c: "", d: "", map: "", colour: "", where: "", box: "", boxof: "" }, { quiet: true });
   }
   snapshot = opened;
+  snapshot.newer = (version) => {
+    snapshot.newer = () => {};
+    toast(`Version ${version} is served now. `, h("button", { type: "button", onclick: () => location.reload() }, "Look at it"));
+  };
   header();
   return true;
 }

@@ -2,9 +2,16 @@
 
 import { css } from "./colours.js";
 
-function halo(context, words, x, y, align = "center") {
+const LINE = 16; // CSS pixels
+
+/** Words with a rim of paper, moved down until they lie on no others. */
+function halo(context, plane, words, x, y, align = "center") {
   context.font = "600 12.5px system-ui, sans-serif";
   context.textAlign = align;
+  const width = context.measureText(words).width, middle = x + { center: 0, left: width / 2, right: -width / 2 }[align];
+  const overlaps = ([a, b, w]) => Math.abs(a - middle) < (w + width) / 2 + 4 && Math.abs(b - y) < LINE;
+  for (let tries = 0; tries < 12 && plane.taken.some(overlaps); tries++) y += LINE / 2;
+  plane.taken.push([middle, y, width]);
   context.textBaseline = "middle";
   context.lineJoin = "round";
   context.lineWidth = 4;
@@ -51,15 +58,11 @@ export function spots(places, colour = "--accent", radius = 7) {
   };
 }
 
-/** Names at places, pushed apart where they would overlap. */
+/** Names at places. */
 export function names(places) {
   return (context, plane) => {
-    const taken = [];
     for (const { at, text } of places) {
       const [x, y] = plane.toScreen(...plane.flat(...at));
-      let line = y;
-      for (let tries = 0; tries < 8 && taken.some(([a, b, w]) => Math.abs(a - x) < (w + text.length * 7) / 2 && Math.abs(b - line) < 16); tries++) line += 16;
-      taken.push([x, line, text.length * 7]);
       context.beginPath();
       context.arc(x, y, 3.5, 0, 2 * Math.PI);
       context.fillStyle = css("--ink");
@@ -67,7 +70,7 @@ export function names(places) {
       context.lineWidth = 1.5;
       context.strokeStyle = css("--paper");
       context.stroke();
-      halo(context, text, x, line - 13);
+      halo(context, plane, text, x, y - 13);
     }
   };
 }
@@ -77,7 +80,7 @@ export function arrows(list) {
     for (const { from, to, text } of list) {
       const [x, y] = plane.toScreen(...plane.flat(...from)), [u, v] = plane.toScreen(...plane.flat(...to));
       const length = Math.hypot(u - x, v - y);
-      if (length < 3) continue;
+      if (length < 1) continue;
       const angle = Math.atan2(v - y, u - x);
       for (const [width, colour] of [[5, "--paper"], [2.25, "--ink"]]) {
         context.lineWidth = width;
@@ -91,7 +94,7 @@ export function arrows(list) {
         }
         context.stroke();
       }
-      halo(context, text, u + 14 * Math.cos(angle), v + 14 * Math.sin(angle), Math.cos(angle) < -0.3 ? "right" : Math.cos(angle) > 0.3 ? "left" : "center");
+      halo(context, plane, text, u + 14 * Math.cos(angle), v + 14 * Math.sin(angle), Math.cos(angle) < -0.3 ? "right" : Math.cos(angle) > 0.3 ? "left" : "center");
     }
   };
 }

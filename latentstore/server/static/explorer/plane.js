@@ -6,6 +6,7 @@ import { Grid } from "./grid.js";
 import { disc, stamp } from "./stamp.js";
 
 const MARGIN = 28; // CSS pixels around a map that is shown whole
+const SHELVES = 256;
 const PICTURES_BELOW = 900; // points in view that become pictures
 
 export class Plane {
@@ -56,7 +57,13 @@ export class Plane {
     this.flatY ??= new Float32Array(xs.length);
     this.depth ??= new Float32Array(xs.length);
     this.middle ??= [xs, ys, zs].map((values) => values.reduce((sum, one) => sum + one, 0) / (values.length || 1));
-    for (let i = 0; i < xs.length; i++) [this.flatX[i], this.flatY[i], this.depth[i]] = this.flat(xs[i], ys[i], zs[i]);
+    this.reach = 0; // from the middle to the farthest point: however it is turned, all is in view
+    for (let i = 0; i < xs.length; i++) {
+      const [x, y, z] = this.flat(xs[i], ys[i], zs[i]);
+      [this.flatX[i], this.flatY[i], this.depth[i]] = [x, y, z];
+      this.reach = Math.max(this.reach, x * x + y * y + z * z);
+    }
+    this.reach = Math.sqrt(this.reach) || 1;
   }
 
   /** Where a place of the map lies before zooming: itself, or turned. */
@@ -109,13 +116,14 @@ export class Plane {
 
   /** The scale at which all points are in view. */
   get whole() {
+    if (this.solid) return (Math.min(this.width, this.height) - 2 * MARGIN) / (2 * this.reach);
     const { left, right, low, high } = this.grid;
     return Math.min((this.width - 2 * MARGIN) / (right - left || 1), (this.height - 2 * MARGIN) / (high - low || 1));
   }
 
   fit() {
     const { left, right, low, high } = this.grid;
-    this.view = { x: (left + right) / 2, y: (low + high) / 2, scale: this.whole };
+    this.view = { ...(this.solid ? { x: 0, y: 0 } : { x: (left + right) / 2, y: (low + high) / 2 }), scale: this.whole };
     this.moved();
   }
 
@@ -181,6 +189,7 @@ export class Plane {
       const context = this.over.getContext("2d");
       context.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
       context.clearRect(0, 0, this.width, this.height);
+      this.taken = []; // by words: [middle, line, width]
       for (const mark of this.marks) mark(context, this);
     });
   }
@@ -210,8 +219,14 @@ export class Plane {
     this.#paintPictures(context);
   }
 
+  /** The farthest first, by as many shelves as the eye can tell. */
   #byDepth() {
-    return this.order.slice().sort((a, b) => this.depth[b] - this.depth[a]);
+    const { depth, order, reach } = this, shelf = (i) => SHELVES - 1 - Math.floor(((depth[i] / reach + 1) / 2) * (SHELVES - 1));
+    const starts = new Int32Array(SHELVES + 1), sorted = new Int32Array(order.length);
+    for (const i of order) starts[shelf(i) + 1]++;
+    for (let s = 0; s < SHELVES; s++) starts[s + 1] += starts[s];
+    for (const i of order) sorted[starts[shelf(i)]++] = i;
+    return sorted;
   }
 
   /** Near enough, points become their pictures: one a cell, so that none hides another. */

@@ -36,9 +36,14 @@ export class Snapshot {
     return { ...body, at: /^\d+$/.test(this.asked) ? Number(this.asked) : this.asked };
   }
 
-  post(route, body, options) {
-    return postJson(`${this.path}/${route}`, this.at(body), options);
+  async post(route, body, options) {
+    const answer = await postJson(`${this.path}/${route}`, this.at(body), options);
+    if (!this.asked && answer.version !== undefined && answer.version !== this.about.version) this.newer(answer.version);
+    return answer;
   }
+
+  /** Told when the service has moved to another version than the one that was opened. */
+  newer = () => {};
 
   /** The map that is best looked at first. */
   get firstMap() {

@@ -12,7 +12,7 @@ export class VersionsView {
   constructor({ snapshot }) {
     this.snapshot = snapshot;
     this.list = h("div", {});
-    this.compared = h("div", {});
+    this.compared = h("div", { className: "parts" });
     this.choice = h("div", { className: "form-row" });
     this.node = h("div", { className: "page" }, h("h1", {}, "Versions"), this.list, h("section", { className: "card" }, h("h2", {}, "Compare two"), this.choice, this.compared));
   }
@@ -46,7 +46,7 @@ export class VersionsView {
       const found = await getJson(`${this.snapshot.path}/diff?${new URLSearchParams({ old, new: newest })}`);
       const figure = (value, words) => h("div", { className: "figure" }, h("b", {}, shown(value)), h("span", { className: "muted" }, words));
       const columns = [...found.columns_added.map((one) => `+ ${one}`), ...found.columns_dropped.map((one) => `− ${one}`)];
-      fill(this.compared, h("div", { className: "figures" }, figure(found.added, "added"), figure(found.deleted, "deleted"), figure(found.changed, "written again")), h("br"),
+      fill(this.compared, h("div", { className: "figures" }, figure(found.added, "added"), figure(found.deleted, "deleted"), figure(found.changed, "written again")),
         columns.length ? h("p", {}, h("span", { className: "muted" }, "Columns: "), columns.join(", ")) : null,
         ["added", "changed", "deleted"].filter((kind) => found.ids[kind].length).map((kind) => this.#listed(kind, found.ids[kind], found[kind])),
         found.added || found.deleted || found.changed || columns.length ? null : h("p", { className: "muted" }, "No item and no column differs: only what is computed from them."));
