@@ -22,6 +22,8 @@ _NAMES = {
     "where": "Predicate over the metadata columns, as in SQL.",
     "columns": "Metadata columns, separated by commas.",
     "k": "How many neighbours.",
+    "old": "Version or tag to compare from.",
+    "new": "Version or tag to compare to, instead of the one that is served.",
 }
 
 
@@ -97,7 +99,7 @@ def _schema(kind: Any) -> Any:
 def _any(media: str) -> dict[str, Any]:
     if media == JSON:
         return {"type": "object"}
-    return _BYTES if media in (ARROW, "image/png") else {"type": "string"}
+    return _BYTES if media in (ARROW, "image/png", "image/gif", "video/mp4") else {"type": "string"}
 
 
 _BYTES = {"type": "string", "format": "binary"}

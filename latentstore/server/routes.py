@@ -71,6 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/spaces", catalogue.spaces, list[wire.SpaceAbout]),
     Route("GET", SPACE, catalogue.space, wire.SpaceAbout, parameters=_at),
     Route("GET", f"{SPACE}/versions", catalogue.versions, wire.Table, media=BOTH),
+    Route("GET", f"{SPACE}/diff", catalogue.diff, wire.Diffed, parameters=frozenset({"old", "new"})),
     Route("POST", f"{SPACE}/search", queries.search, wire.Found, body=wire.SearchAsked, media=BOTH),
     Route("POST", f"{SPACE}/edit", queries.edit, wire.Edited, body=wire.EditAsked),
     Route("POST", f"{SPACE}/decode", queries.decode, wire.Decoded, body=wire.DecodeAsked, media=BOTH),
@@ -80,6 +81,9 @@ ROUTES: tuple[Route, ...] = (
         parameters=frozenset({AT, "k", "map"}),
     ),
     Route("POST", f"{SPACE}/interpolate", walks.interpolate, wire.Walked, body=wire.InterpolateAsked),
+    Route(
+        "POST", f"{SPACE}/interpolate/film", walks.film, None, body=wire.FilmAsked, media=tuple(walks.FILMS.values())
+    ),
     Route("POST", f"{SPACE}/grid", walks.grid, wire.Gridded, body=wire.GridAsked),
     Route("POST", f"{SPACE}/sample", walks.sample, wire.Sampled, body=wire.SampleAsked),
     Route("POST", f"{SPACE}/barycenter", walks.barycenter, wire.Mixed, body=wire.BarycenterAsked),

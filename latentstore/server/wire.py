@@ -79,6 +79,13 @@ class InterpolateAsked(Asked, kw_only=True, frozen=True):
     pictures: bool = True
 
 
+class FilmAsked(InterpolateAsked, kw_only=True, frozen=True):
+    """A walk as a film, there and back again. `format` is gif or mp4; `fps` counts frames per second, 1 to 50."""
+
+    format: str = "gif"
+    fps: int = 12
+
+
 class GridAsked(Asked, kw_only=True, frozen=True):
     """All mixes of three or four latents; see `EmbeddingSpace.interpolate_grid`."""
 
@@ -312,6 +319,20 @@ class Item(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     metadata: dict[str, Any]
     latent: list[float]
+
+
+class Diffed(msgspec.Struct, kw_only=True, frozen=True):
+    """What two versions differ in: how many items, and the ids of the first thousand of each kind."""
+
+    space: str
+    old: int
+    new: int
+    added: int
+    deleted: int
+    changed: int
+    columns_added: list[str]
+    columns_dropped: list[str]
+    ids: dict[str, list[str]]
 
 
 class PicturesAsked(Asked, kw_only=True, frozen=True):

@@ -7,12 +7,14 @@ from base64 import b64encode
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from latentstore.errors import UnknownItem
+from latentstore.errors import ConfigInvalid, UnknownItem
 from latentstore.server.calls import Call, Content, Tabular
-from latentstore.server.wire import GetAsked, Item, Pictures, PicturesAsked, SpaceAbout
+from latentstore.server.wire import Diffed, GetAsked, Item, Pictures, PicturesAsked, SpaceAbout
 
 if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
+
+SHOWN = 1_000  # ids of each kind of change
 
 
 def spaces(call: Call) -> list[SpaceAbout]:
@@ -74,6 +76,30 @@ def versions(call: Call) -> Tabular:
         for one in space.versions()
     ]
     return Tabular(pa.Table.from_pylist(listed), {"space": space.name, "version": space.version})
+
+
+def diff(call: Call) -> Diffed:
+    """What was added, deleted and changed from one version (`?old=`) to another (`?new=`; else the served one)."""
+    space = call.space()
+    if "old" not in call.query:
+        raise ConfigInvalid("no version to compare with is given; add ?old=VERSION, a number or a tag")
+    new = call.query.get("new")
+    found = space.diff(_version(call.query["old"]), None if new is None else _version(new))
+    return Diffed(
+        space=space.name,
+        old=found.old,
+        new=found.new,
+        added=found.added,
+        deleted=found.deleted,
+        changed=found.changed,
+        columns_added=list(found.columns_added),
+        columns_dropped=list(found.columns_dropped),
+        ids={change: found.ids(change)[:SHOWN] for change in ("added", "deleted", "changed")},
+    )
+
+
+def _version(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
 
 
 def item(call: Call) -> Item:

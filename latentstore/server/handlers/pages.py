@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import PurePosixPath
@@ -60,8 +61,16 @@ def _document() -> bytes:
 @cache
 def _listed() -> dict[str, str]:
     """The names that may be asked for, and their media types: what the package holds, and nothing else."""
-    names = {one.name: _MEDIA[PurePosixPath(one.name).suffix] for one in _folder().iterdir() if one.is_file()}
-    return names | {"plotly.min.js": _MEDIA[".js"]}
+    return {name: _MEDIA[PurePosixPath(name).suffix] for name in (*_names(_folder()), "plotly.min.js")}
+
+
+def _names(folder: resources.abc.Traversable, above: str = "") -> Iterator[str]:
+    for one in folder.iterdir():
+        name = above + one.name
+        if one.is_dir():
+            yield from _names(one, f"{name}/")
+        elif one.is_file():
+            yield name
 
 
 def _file(name: str) -> Content:
@@ -75,7 +84,7 @@ def _file(name: str) -> Content:
 def _read(name: str) -> bytes:
     if name == "plotly.min.js":
         return (resources.files("plotly") / "package_data" / name).read_bytes()
-    return (_folder() / name).read_bytes()
+    return _folder().joinpath(*name.split("/")).read_bytes()
 
 
 def _folder() -> resources.abc.Traversable:

@@ -1,0 +1,133 @@
+"""The page around the views: keys, messages, colours, phones, the documentation, and what may be loaded."""
+
+from __future__ import annotations
+
+import shutil
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+import latentstore as ls
+from latentstore.server import create_key
+from latentstore.server.routes import ROUTES
+from tests.browser.visiting import Visit, serving
+
+VIEWS = ("map", "item", "path", "edit", "sql", "quality", "versions")
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_again(visit: Visit, tmp_path, serve):
+    store = tmp_path / "locked.store"
+    space = ls.open(store).create_space("plain", dim=2)
+    space.add(["a", "b"], [[0, 1], [1, 0]])
+    key = create_key(store, "read", "reader")
+    address = serve(store)
+    visit.allowed = ("401",)
+    page = visit.open("map", url=address)
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("needs a key")
+    dialog.get_by_label("Key").fill("ls_wrong")
+    dialog.get_by_role("button", name="Use the key").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("not one of this service")
+    dialog.get_by_label("Key").fill(key)
+    dialog.get_by_label("Key").press("Enter")
+    expect(page.locator(".space-box")).to_contain_text("2 items")
+    assert page.evaluate("() => Object.values(localStorage).join() + document.cookie").find(key) < 0
+    page.reload()
+    expect(page.locator(".space-box")).to_contain_text("2 items")
+    expect(page.locator("main")).to_contain_text("no map yet")
+
+
+def test_an_empty_store_and_a_service_that_is_gone(visit: Visit, tmp_path):
+    store = tmp_path / "one.store"
+    ls.open(store).create_space("plain", dim=2).add(["a"], [[0, 1]])
+    visit.allowed = ("ERR_CONNECTION_REFUSED",)
+    with serving(store) as address:
+        page = visit.open("sql", url=address)
+        expect(page.get_by_role("button", name="Run")).to_be_visible()
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+
+
+def test_a_store_without_spaces_says_how_to_fill_it(visit: Visit, template, tmp_path, serve):
+    store = tmp_path / "empty.store"
+    store.mkdir()
+    (store / "store.json").write_bytes((template / "store.json").read_bytes())
+    page = visit.open("map", url=serve(store))
+    expect(page.locator("main")).to_contain_text("no space yet")
+
+
+def test_an_unknown_version_can_be_left(visit: Visit):
+    visit.allowed = ("404",)
+    page = visit.open("map", at="99")
+    expect(page.get_by_role("alert")).to_contain_text("99")
+    page.get_by_role("link", name="Look at the snapshot that is served").click()
+    expect(page.locator(".count")).to_have_text("600 items")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_phone_shows_every_view_without_scrolling_sideways(visit: Visit, view: str):
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    page = visit.open(view, item="train/7", a="'train/1'", b="'train/2'")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".tabs [aria-current=page]")).to_be_visible()
+    wide = page.evaluate("""() => [document.documentElement, document.querySelector("main")]
+        .map((node) => node.scrollWidth - node.clientWidth)""")
+    assert max(wide) <= 0
+
+
+def test_dark_by_the_system_and_by_the_switch(visit: Visit):
+    visit.page.emulate_media(color_scheme="dark")
+    page = visit.map(show="nothing")
+    paper = "() => getComputedStyle(document.documentElement).backgroundColor"
+    corner = (
+        "() => [...document.querySelector('.plane-base').getContext('2d').getImageData(2, 2, 1, 1).data].slice(0, 3)"
+    )
+    assert page.evaluate(paper) == "rgb(20, 24, 30)"
+    page.wait_for_function(f"() => ({corner})().join() === '20,24,30'")
+    page.get_by_role("button", name="Change to light colours").click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.wait_for_function(f"() => ({corner})().join() === '255,255,255'")
+    page.reload()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+def test_every_control_has_a_name(visit: Visit):
+    for view in VIEWS:
+        page = visit.open(view, item="train/7", a="'train/1'", b="'train/2'")
+        page.wait_for_load_state("networkidle")
+        for control in page.locator("button, select, input, textarea, canvas[tabindex]").all():
+            if control.is_visible():
+                assert control.evaluate(
+                    "(node) => Boolean(node.ariaLabel || node.innerText?.trim() || node.labels?.length)"
+                )
+
+
+def test_the_documentation_shows_every_route(visit: Visit):
+    page = visit.page
+    page.goto(f"{visit.url}/docs")
+    expect(page.locator("article.route")).to_have_count(len(ROUTES))
+    expect(page.locator("#post-v1-spaces-space-search")).to_contain_text("group_by")
+
+
+def test_only_packaged_files_are_served_and_nothing_may_be_evaluated(url: str):
+    answer = httpx.get(url)
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe-eval" not in policy and "script-src 'self';" in policy
+    assert httpx.get(f"{url}/static/explorer/views/map.js").headers["content-type"].startswith("text/javascript")
+    for name in ("explorer", "explorer/", "explorer/../../app.py", "explorer/..%2f..%2fapp.py", "../app.py", "no.js"):
+        assert httpx.get(f"{url}/static/{name}").status_code == 404
+
+
+def test_a_newer_snapshot_is_told_of(visit: Visit, template, tmp_path, serve):
+    store = shutil.copytree(template, tmp_path / "a.store")
+    page = visit.open("edit", url=serve(store), item="train/7")
+    expect(page.get_by_alt_text("Edited: 'train/7'")).to_be_visible()
+    space = ls.open(store).space("small")
+    space.delete(["train/8"])
+    space.tag("production")
+    page.wait_for_timeout(1500)  # the service looks twice a second
+    page.get_by_label("formal").fill("1")
+    expect(page.locator(".toast")).to_contain_text(f"Version {space.version} is served now")
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.locator(".space-box")).to_contain_text("599 items")
