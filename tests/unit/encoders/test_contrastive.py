@@ -101,7 +101,9 @@ def test_labels_draw_together_what_looks_unlike() -> None:
 
 
 @pytest.mark.parametrize(("shape", "precision"), [((16, 16, 1), "bfloat16"), ((40, 33, 3), "float32")])
-def test_any_size_and_colour_repeats_and_decodes_nothing(shape: tuple[int, int, int], tmp_path: object) -> None:
+def test_any_size_and_colour_repeats_and_decodes_nothing(
+    shape: tuple[int, int, int], precision: str, tmp_path: object
+) -> None:
     items = blobs(130, shape)
     how = {**QUICK, "epochs": 1, "precision": precision}
     encoder, _ = train("contrastive", items, **how)
