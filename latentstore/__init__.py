@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentstore import errors as errors
+    from latentstore.client import RemoteStore as RemoteStore
+    from latentstore.client import connect as connect
     from latentstore.space import EmbeddingSpace as EmbeddingSpace
     from latentstore.store import LatentStore as LatentStore
     from latentstore.store import open_store as open  # noqa: A004, F401
@@ -26,6 +28,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "open": ("latentstore.store", "open_store"),
     "LatentStore": ("latentstore.store", "LatentStore"),
+    "connect": ("latentstore.client", "connect"),
+    "RemoteStore": ("latentstore.client", "RemoteStore"),
     "EmbeddingSpace": ("latentstore.space", "EmbeddingSpace"),
     "Neighbours": ("latentstore.types", "Neighbours"),
     "errors": ("latentstore.errors", None),

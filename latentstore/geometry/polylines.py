@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float64
 
 FINE = 128  # pieces that a polyline is cut into before it is smoothed; a walk through real neighbours has 5 to 15
+WIDEST = 10.0  # smoothing, as a fraction of the length: of the curve nothing but its chord is left long before
 
 
 def resample(points: Float[Array, "n d"], steps: int) -> Float64[Array, "steps d"]:
@@ -69,11 +70,11 @@ def smooth(points: Float[Array, "n d"], width: float) -> Float64[Array, "m d"]:
         Corners of the smooth curve, shape (m, d), float64; `points` themselves when the width is 0.
 
     Raises:
-        InputError: A negative width, or not a number.
+        InputError: A negative width, one beyond `WIDEST`, or not a number.
     """
     from scipy.fft import dst, idst  # here: a reader that smooths nothing need not wait for it
 
-    if not (np.isfinite(width) and width >= 0):
+    if not 0 <= width <= WIDEST:
         raise InputError(f"the width of smoothing is {width}; choose 0 (none) to about 0.5, a fraction of the length")
     corners = np.asarray(points, dtype=np.float64)
     if width == 0 or len(corners) < 2:

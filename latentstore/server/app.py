@@ -172,7 +172,7 @@ class App:
             return decoder.decode(content)
         except msgspec.ValidationError as error:
             raise InputError(f"the body does not fit: {error}; see /docs for its fields") from error
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise Refusal(400, "JsonInvalid", f"the body is no JSON ({error}); send a JSON object") from error
 
     async def _reply(self, route: Route, path: dict[str, str], scope: Scope, body: Any) -> Any:
@@ -204,13 +204,11 @@ class App:
         if isinstance(reply, Content):
             return reply.content, reply.media, (_ALWAYS[0], *reply.headers)
         if isinstance(reply, Tabular | Either):
-            if ARROW in (_text(headers, b"accept") or ""):
-                about = tuple((f"x-latentstore-{k}".encode(), str(v).encode()) for k, v in reply.about.items())
-                return _as_arrow(reply.table), ARROW, (*_ALWAYS, *about)
-            if isinstance(reply, Either):
-                return _encode(reply.body), JSON, _ALWAYS
             about = tuple((f"x-latentstore-{k}".encode(), str(v).encode()) for k, v in reply.about.items())
-            return _encode(reply.to_json()), JSON, (*_ALWAYS, *about)
+            if ARROW in (_text(headers, b"accept") or ""):
+                return _as_arrow(reply.table), ARROW, (*_ALWAYS, *about)
+            body = reply.body() if isinstance(reply, Either) else reply.to_json()
+            return _encode(body), JSON, (*_ALWAYS, *about)
         return _encode(reply), JSON, _ALWAYS
 
     async def _live(self, receive: Receive, send: Send) -> None:

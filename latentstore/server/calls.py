@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,11 +94,11 @@ class Tabular:
 
 @dataclass(frozen=True)
 class Either:
-    """An answer with a table for who accepts Arrow, and a body of its own as JSON."""
+    """An answer with a table for who accepts Arrow, and a body of its own as JSON, made where it is wanted."""
 
     table: pa.Table
     about: Mapping[str, Any]
-    body: Any
+    body: Callable[[], Any]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{SPACE}/diff", catalogue.diff, wire.Diffed, parameters=frozenset({"old", "new"})),
     Route("POST", f"{SPACE}/search", queries.search, wire.Found, body=wire.SearchAsked, media=BOTH),
     Route("POST", f"{SPACE}/edit", queries.edit, wire.Edited, body=wire.EditAsked),
-    Route("POST", f"{SPACE}/decode", queries.decode, wire.Decoded, body=wire.DecodeAsked),
+    Route("POST", f"{SPACE}/decode", queries.decode, wire.Decoded, body=wire.DecodeAsked, media=BOTH),
     Route("POST", f"{SPACE}/place", queries.place, wire.Placed, body=wire.PlaceAsked),
     Route(
         "POST", f"{SPACE}/encode", queries.encode, wire.Encoded, uploads=IMAGES,
@@ -86,6 +86,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", f"{SPACE}/grid", walks.grid, wire.Gridded, body=wire.GridAsked),
     Route("POST", f"{SPACE}/sample", walks.sample, wire.Sampled, body=wire.SampleAsked),
+    Route("POST", f"{SPACE}/rows", catalogue.rows, wire.Table, body=wire.GetAsked, media=BOTH),
     Route("POST", f"{SPACE}/pictures", catalogue.pictures, wire.Pictures, body=wire.PicturesAsked),
     Route("GET", f"{SPACE}/items/{{id*}}/image", catalogue.image, None, parameters=_at, media=(PNG,)),
     Route("GET", f"{SPACE}/items/{{id*}}", catalogue.item, wire.Item, parameters=_at),

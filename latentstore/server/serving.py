@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import ConfigInvalid
 from latentstore.server.app import App
@@ -22,6 +22,8 @@ from latentstore.server.routes import ROUTES, Router
 from latentstore.store import open_store
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from latentstore.sql import Limits
 
 GRACE = 10  # seconds that a stop waits for what is under way
@@ -79,23 +81,29 @@ def serve(app: App, *, host: str = "127.0.0.1", port: int = 8000, log_level: str
         port: 0 takes a free one.
         log_level: "debug" logs each request; slow ones and failures are always logged.
     """
+    set_up(log_level)
+    make_server(app, host=host, port=port).run()
+
+
+def make_server(app: App, **options: Any) -> uvicorn.Server:
+    """The server of an application; options as `uvicorn.Config`."""
     import uvicorn
 
-    set_up(log_level)
+    from latentstore.server.protocol import BoundedProtocol
+
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=True,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
+        **options,
     )
-    uvicorn.Server(config).run()
+    return uvicorn.Server(config)
 
 
 def is_loopback(host: str) -> bool:

@@ -214,6 +214,13 @@ class Encoded(msgspec.Struct, kw_only=True, frozen=True):
     point: list[float] | None
 
 
+class GetAsked(Asked, kw_only=True, frozen=True):
+    """Rows of ids; all metadata columns unless some are named."""
+
+    ids: list[str]
+    columns: list[str] | None = None
+
+
 class RowsAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Rows to write: ids, their vectors, and metadata by column."""
 

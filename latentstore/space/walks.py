@@ -9,6 +9,7 @@ import numpy as np
 
 from latentstore import geometry
 from latentstore.errors import ConfigInvalid, DidNotConverge, InputError, NotSupported, suggest
+from latentstore.geometry.polylines import WIDEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ def check(method: str, smoothing: float) -> None:
         raise ConfigInvalid(f"unknown interpolation method {method!r}; {suggest(method, METHODS)}")
     if smoothing and method != "graph":
         raise ConfigInvalid(f"smoothing {smoothing} is for method 'graph'; {method} has no corners, leave it out")
-    if not (np.isfinite(smoothing) and smoothing >= 0):
+    if not 0 <= smoothing <= WIDEST:
         raise InputError(f"smoothing is {smoothing}; choose 0 (none) to about 0.5, a fraction of the path's length")
 
 

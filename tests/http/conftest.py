@@ -14,12 +14,12 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-import uvicorn
 
 import latentstore as ls
 from latentstore.datasets import open_dataset
 from latentstore.encoders import train
 from latentstore.server import make_app
+from latentstore.server.serving import make_server
 
 Serve = Callable[..., httpx.Client]
 
@@ -56,9 +56,7 @@ def small(template: Path) -> ls.EmbeddingSpace:
 @contextmanager
 def serving(store: Path, *, key: str | None = None, **options: Any) -> Iterator[httpx.Client]:
     """A running service, and a client of it."""
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(store, **options), log_config=None, loop="uvloop", http="httptools")
-    )
+    server = make_server(make_app(store, **options))
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         bound.listen(128)

@@ -142,7 +142,7 @@ UPLOADS = {
     "a picture of 25 megapixels": png(5_000, 5_000, b"\0" * 5_001 * 5_000),
     "a chunk of 80 MB": chunk_bomb(),
     "no pixels": png(0, 0, b""),
-    "cut off": png(28, 28, b"\0" * 29 * 28)[:60],
+    "cut off": png(28, 28, b"\0" * 29 * 28)[:46],
     "pixels that are not there": png(28, 28, b"\0" * 3),
     "an SVG that reads a file": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(%pipe%id) (w) file\n",
@@ -200,8 +200,6 @@ def test_uploads(client, what):
         b"TRACE /v1/spaces HTTP/1.1\r\nHost: %h\r\n\r\n",
         b"CONNECT evil.example:443 HTTP/1.1\r\nHost: %h\r\n\r\n",
         b"GET /v1/spaces HTTP/1.1\r\nHost: %h\r\nOrigin: http://%h.evil.example\r\n\r\n",
-        b"GET /v1/spaces HTTP/1.1\r\nHost: %h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
     ],
     ids=lambda one: repr(one[:50]),
 )

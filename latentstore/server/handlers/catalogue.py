@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import ConfigInvalid, UnknownItem
 from latentstore.server.calls import Call, Content, Tabular
-from latentstore.server.wire import Diffed, Item, Pictures, PicturesAsked, SpaceAbout
+from latentstore.server.wire import Diffed, GetAsked, Item, Pictures, PicturesAsked, SpaceAbout
 
 if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
@@ -108,6 +108,14 @@ def item(call: Call) -> Item:
     row = space.get(name).to_pylist()[0]
     latent, _ = row.pop("vector"), row.pop("id")
     return Item(space=space.name, version=space.version, id=name, metadata=row, latent=latent)
+
+
+def rows(call: Call) -> Tabular:
+    """Rows of ids, in that order: id, metadata, vector."""
+    asked: GetAsked = call.body
+    call.limits.check("rows", len(asked.ids), "rows")
+    space = call.space()
+    return Tabular(space.get(asked.ids, asked.columns), {"space": space.name, "version": space.version})
 
 
 def image(call: Call) -> Content:

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from latentstore.errors import NotSupported
 from latentstore.server.batching import lists_of
@@ -66,7 +67,8 @@ def search(call: Call) -> Either:
         )
     }  # fmt: skip
     found = space.search(asked.query, asked.k, **options)
-    return Either(found.to_arrow(), {"space": space.name, "version": found.version}, _found(space, found))
+    about = {"space": space.name, "version": found.version, "metric": found.metric}
+    return Either(found.to_arrow(), about, lambda: _found(space, found))
 
 
 def _found(space: EmbeddingSpace, found: Neighbours) -> Found:
@@ -119,8 +121,8 @@ def edit(call: Call) -> Edited:
     )
 
 
-def decode(call: Call) -> Decoded:
-    """Draw latents, points of the algebra, or places on a map."""
+def decode(call: Call) -> Either:
+    """Draw latents, points of the algebra, or places on a map; as Arrow, the items in numbers."""
     asked: DecodeAsked = call.body
     space = call.space()
     given = [one for one in (asked.latents, asked.query, asked.points) if one is not None]
@@ -132,12 +134,19 @@ def decode(call: Call) -> Decoded:
         latents = np.atleast_2d(space.from_map(asked.points, asked.map))
     else:
         latents, _ = space._queries(given[0])
-    return Decoded(
-        space=space.name,
-        version=space.version,
-        pictures=pngs(space.decode(latents)),
-        latents=latents.tolist(),
-        realism=realism(space, latents),
+    items = space.decode(latents)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(items.ravel(), pa.float32()), items[0].size if len(items) else 1)
+    about = {"space": space.name, "version": space.version, "shape": ",".join(map(str, items.shape[1:]))}
+    return Either(
+        pa.table({"item": flat}),
+        about,
+        lambda: Decoded(
+            space=space.name,
+            version=space.version,
+            pictures=pngs(items),
+            latents=latents.tolist(),
+            realism=realism(space, latents),
+        ),
     )
 
 

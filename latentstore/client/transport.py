@@ -1,0 +1,111 @@
+"""Requests to the service: its errors become those of Python, its tables Arrow tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+
+from latentstore import errors
+from latentstore.errors import DidNotConverge, Forbidden, LatentStoreError, StorageError
+
+ARROW = "application/vnd.apache.arrow.stream"
+TOLD = "x-latentstore-"  # headers that say what a table is of
+_BY_STATUS: dict[int, type[LatentStoreError]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: errors.NotFound,
+    409: errors.AlreadyExists,
+    413: errors.InputError,
+    422: errors.InputError,
+}
+
+
+class Transport:
+    """A connection to a service; safe from several threads.
+
+    Args:
+        url: Where it is, for example "http://127.0.0.1:8000".
+        key: From `latentstore key create`; None where none is needed.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, url: str, key: str | None, timeout: float) -> None:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        try:
+            self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise errors.ConfigInvalid(
+                f"{url!r} is no address of a service ({error}); write http://host:port"
+            ) from error
+        self.url = url
+
+    def json(self, method: str, path: str, body: Any = None, **parameters: Any) -> Any:
+        """The decoded answer."""
+        return self._ask(method, path, body, parameters, {}).json()
+
+    def table(self, method: str, path: str, body: Any = None, **parameters: Any) -> tuple[pa.Table, dict[str, str]]:
+        """The answer as a table, and what its headers say of it."""
+        answer = self._ask(method, path, body, parameters, {"accept": ARROW})
+        told = {
+            k.removeprefix("x-latentstore-"): v for k, v in answer.headers.items() if k.startswith("x-latentstore-")
+        }
+        return pa.ipc.open_stream(answer.content).read_all(), told
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def _ask(
+        self, method: str, path: str, body: Any, parameters: dict[str, Any], headers: dict[str, str]
+    ) -> httpx.Response:
+        given = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            if isinstance(body, bytes):
+                answer = self._client.request(
+                    method, path, content=body, params=given, headers={**headers, "content-type": ARROW}
+                )
+            else:
+                answer = self._client.request(
+                    method, path, json=None if body is None else _plain(body), params=given, headers=headers
+                )
+        except httpx.UnsupportedProtocol as error:
+            raise _no_address(self.url, error) from error
+        except httpx.HTTPError as error:
+            raise StorageError(
+                f"no answer from {self.url} ({error or type(error).__name__}); is it running?"
+            ) from error
+        if answer.is_success:
+            return answer
+        raise _error_of(answer)
+
+
+def _no_address(url: str, error: Exception) -> errors.ConfigInvalid:
+    return errors.ConfigInvalid(f"{url!r} is no address of a service ({error}); write http://host:port")
+
+
+def _error_of(answer: httpx.Response) -> LatentStoreError:
+    """What Python would have raised on the service's side."""
+    try:
+        told = answer.json()["error"]
+        kind, message, hint = str(told["type"]), str(told["message"]), str(told["hint"])
+    except (ValueError, KeyError, TypeError):
+        return StorageError(f"{answer.url} answered {answer.status_code}; is it a latentstore service?")
+    text = f"{message}; {hint}" if hint else message
+    found = getattr(errors, kind, None)
+    if isinstance(found, type) and issubclass(found, LatentStoreError) and found is not DidNotConverge:
+        return found(text)
+    return _BY_STATUS.get(answer.status_code, LatentStoreError)(text)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, points as vectors; what is not given is left out."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.as_sent() if hasattr(value, "as_sent") else value
