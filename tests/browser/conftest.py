@@ -81,7 +81,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, url: str) -> Iterator[Visit]:
+def visit(browser: Browser, url: str, serve: Serve) -> Iterator[Visit]:
+    # `serve` is asked for so that a test's own service outlives the tab that asks it.
     context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
     context.set_default_timeout(WAIT)
     made = Visit(context.new_page(), url)

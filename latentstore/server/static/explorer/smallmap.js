@@ -20,7 +20,7 @@ export class SmallMap {
     this.node = h("div", { className: "small-map" }, h("p", { className: "hint" }, hint ?? ""));
     this.hint = this.node.firstChild;
     this.name = mapName(snapshot);
-    this.ready = this.name ? this.#open() : Promise.resolve(false);
+    this.ready = this.name ? this.#open().catch((error) => { this.hint.textContent = error.message; return false; }) : Promise.resolve(false);
     if (!this.name) this.node.hidden = true;
   }
 

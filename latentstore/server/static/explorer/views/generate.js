@@ -59,7 +59,7 @@ export class GenerateView {
       h("ul", { className: "samples", "aria-label": "Samples" }, drawn.nearest.map((id, i) => h("li", { className: "card" },
         h("div", { className: "pair-pictures" },
           h("figure", {}, drawn.pictures ? picture(png(drawn.pictures[i]), `Sample ${i + 1}`, 84) : null, h("figcaption", {}, "sample")),
-          h("figure", {}, h("a", { href: link({ view: "item", item: id }), "aria-label": `Nearest real item ${id}` }, frames[i]), h("figcaption", { title: id }, "nearest item"))),
+          h("figure", {}, h("a", { href: link({ view: "item", item: id }), "aria-label": `Nearest real item ${id}` }, frames[i]), h("figcaption", { title: id }, "nearest"))),
         gauge(drawn.realism?.[i])))));
     if (snapshot.draws) snapshot.pictures.all(drawn.nearest).then((addresses) => addresses.forEach((one, i) => fill(frames[i], picture(one, `Picture of ${drawn.nearest[i]}`, 84))), () => {});
   }
