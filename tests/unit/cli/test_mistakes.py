@@ -45,7 +45,7 @@ def files(tmp_path: Path) -> None:
     ("line", "words"),
     [
         # the command line itself
-        ("serch STORE small x", "No such command 'serch'. Did you mean 'search'?"),
+        ("serch STORE small x", "No such command 'serch'. Did you mean 'search', 'serve'?"),
         ("search", "Missing argument 'STORE'"),
         ("search STORE small test/1 --wher x", "--where"),
         ("search STORE small test/1 -k many", "'-k'"),

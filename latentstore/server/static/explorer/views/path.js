@@ -9,7 +9,7 @@ import { SmallMap } from "../smallmap.js";
 import { centroid, quoted } from "../snapshot.js";
 import { get, set } from "../state.js";
 
-const METHODS = ["lerp", "slerp", "gaussian", "geodesic", "graph"];
+const METHODS = ["lerp", "slerp", "gaussian", "geodesic", "graph", "transport"];
 const ENDS = ["a", "b", "c", "d"];
 
 export class PathView {
