@@ -106,9 +106,9 @@ def read_image(path: Path) -> UInt8[Array, "h w c"]:
 
 def write_latents(latents: Float32[Array, "n d"], path: Path) -> None:
     """Write .npy under exactly this name; what was there is replaced when all went well."""
-    from latentstore.exchange.outgoing import appearing
+    from latentstore.exchange.outgoing import replacing
 
-    with appearing(path, overwrite=True) as hidden, hidden.open("xb") as file:
+    with replacing(path) as hidden, hidden.open("xb") as file:
         np.save(file, latents, allow_pickle=False)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore.errors import ConfigInvalid, NotSupported
-from latentstore.exchange.outgoing import appearing
+from latentstore.exchange.outgoing import replacing
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped, UInt8
@@ -93,7 +93,7 @@ def save_image(image: Image, file: Path) -> None:
     suffix = file.suffix.lower()
     if suffix not in PICTURES:
         raise ConfigInvalid(f"{file} is no name of a picture; end it in .png")
-    with appearing(file, overwrite=True) as hidden:
+    with replacing(file) as hidden:
         try:
             image.save(hidden, format={".jpg": "jpeg"}.get(suffix, suffix[1:]))
         except ValueError as error:  # WebP ends at 16,383 pixels a side, JPEG at 65,535
@@ -126,7 +126,7 @@ def _write_gif(pixels: UInt8[Array, "n h w c"], order: Sequence[int], seconds: S
     first, *others = (_image(pixels[i]) for i in order)
     hundredths = [max(2, round(100 * s)) for s in seconds]
     times: dict[str, Any] = {"duration": [10 * h for h in hundredths], "loop": 0, "disposal": 1}
-    with appearing(file, overwrite=True) as hidden:
+    with replacing(file) as hidden:
         first.save(hidden, format="gif", save_all=True, append_images=others, **times)
 
 
@@ -143,7 +143,7 @@ def _write_mp4(
     height, width = pixels.shape[1:3]
     even = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     even = np.ascontiguousarray(np.broadcast_to(even, (*even.shape[:3], 3)))
-    with appearing(file, overwrite=True) as hidden, av.open(str(hidden), "w", format="mp4") as container:
+    with replacing(file) as hidden, av.open(str(hidden), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "16", "movflags": "+faststart"})
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         for i, held in zip(order, seconds, strict=True):

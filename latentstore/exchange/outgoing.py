@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from latentstore.errors import AlreadyExists
+from latentstore.errors import AlreadyExists, ConfigInvalid
 from latentstore.storage import Snapshot
 from latentstore.storage.files import TEMPORARY, make_folder, storing, sync_folder
 
@@ -134,6 +134,19 @@ def appearing(path: Path, *, overwrite: bool) -> Iterator[Path]:
                 shutil.rmtree(hidden, ignore_errors=True)
             else:
                 hidden.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """`appearing`, over what is there, in a folder that is there: a misspelt one is not made.
+
+    Raises:
+        ConfigInvalid: There is no such folder.
+    """
+    if not path.absolute().parent.is_dir():
+        raise ConfigInvalid(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another")
+    with appearing(path, overwrite=True) as hidden:
+        yield hidden
 
 
 def _sync_file(path: Path) -> None:
