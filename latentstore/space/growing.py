@@ -1,9 +1,9 @@
 """Adding rows to an ivf index without training it again: when asked, and by itself when they slow searches down.
 
 Parts of an index are merged like segments: a new one takes along those before it that are not larger than twice what it
-has so far, so that n rows have O(log n) parts and each row is written O(log n) times, however the rows came. All become
-one when the first, which readers keep open when an index grows, is no longer the greater half; and are then trained
-again where they have become many for their lists.
+has so far, so that n rows have O(log n) parts and each row is written O(log n) times, however the rows came. When the
+first, which readers keep open when an index grows, is no longer the greater half, the index is built anew: its lists
+would hold more than twice what they were made for, and a search reads whole lists.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 GROWTH = 0.1  # of an index since its recall was measured, after which it is measured again
-RETRAINED_GROWTH = 4  # times the rows its lists were made for: a search takes twice what it would in new ones
 TAIL_FLOATS = 1 << 20  # of rows beside the index: a search compares them in the time it spends in the index
 ADDED = 1 << 16  # rows added at a time
 
@@ -70,8 +69,8 @@ def kept_up(files: SpaceFiles, written: Manifest) -> Manifest:
 def extend_index(files: SpaceFiles, snapshot: Snapshot) -> Manifest | None:
     """Add the rows that the index does not cover; None when it covers all.
 
-    Nothing is trained again, but where all parts become one and hold `RETRAINED_GROWTH` times the rows that their lists
-    were made for: then the index is built anew, which n rows see O(log n) times.
+    Nothing is trained again until the rows to be merged are all there are: then the index is built anew, which n rows
+    see O(log n) times.
 
     Raises:
         NotSupported: There is no index that can grow: only an ivf can.
@@ -88,7 +87,7 @@ def extend_index(files: SpaceFiles, snapshot: Snapshot) -> Manifest | None:
         return None
     sizes = record.properties["parts"]
     kept = _kept(sizes, len(rows))
-    if not kept and len(snapshot) >= RETRAINED_GROWTH * record.properties["built_rows"]:
+    if not kept:
         told, there = record.properties, snapshot.manifest.index
         return build_index(files, snapshot, told["wanted"], target_recall=told["target_recall"], instead_of=there)
     new, rows = _joined(snapshot, record, kept, rows)

@@ -106,13 +106,14 @@ def test_grows_to_many_times_what_was_built(tmp_path, vectors):
         assert first + sum(grown) == len(space)
         assert properties["wanted"] == "ivf"
         trained[properties["built_rows"]] = space.searcher.index.built.faiss_index.nlist
-    (few, once), (more, again) = trained.items()  # so often were lists made
-    assert few == 1000
-    assert 4 * few <= more
-    assert again == pytest.approx(once * np.sqrt(more / few), rel=0.2)
+    built = np.array(list(trained))  # so often were lists made
+    assert built[0] == 1000
+    assert ((built[1:] >= 2 * built[:-1]) & (built[1:] <= 2 * built[:-1] + 500)).all()
+    assert len(space) < 2 * built[-1] + 500
+    lists = np.array(list(trained.values()))
+    assert lists == pytest.approx(lists[0] * np.sqrt(built / built[0]), rel=0.42)  # the nearest power of two
     assert recall(space, vectors[10_000:]) >= 0.93
     assert space.search(vectors[9_900], 1).ids.tolist() == ["i9900"]
-    assert any("build_index" in advice for advice in space.status().advice)
     again = ls.open(tmp_path / "a.store")
     assert again.verify() == []
     assert again.space("grows").search(vectors[:50], 5).ids.tolist() == space.search(vectors[:50], 5).ids.tolist()
