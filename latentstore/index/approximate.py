@@ -108,7 +108,7 @@ class ApproximateIndex:
 
     def propose(
         self, queries: Float32[Array, "m d"], k: int, point: Operating, *, mask: Mask | None = None
-    ) -> tuple[Int64[Array, "m c"], int]:
+    ) -> tuple[Int64[Array, "m c"], Float32[Array, "m c"], int]:
         """Candidates for the k nearest of each query, to be ranked exactly.
 
         Args:
@@ -118,7 +118,8 @@ class ApproximateIndex:
             mask: Which vectors may be proposed; all when None.
 
         Returns:
-            Positions (m, k·factor), −1 for none, and how many lists (ivf) or which beam (hnsw) it took at most.
+            Positions (m, k·factor), −1 for none; FAISS's scores of them, by their codes; and how many lists (ivf) or
+            which beam (hnsw) it took at most.
         """
         import faiss
 
@@ -140,7 +141,7 @@ class ApproximateIndex:
         # Without the wrapper of this FAISS call, which checks what we know: it costs a single search a twentieth.
         pointer = faiss.swig_ptr
         self.faiss_index.search_c(len(asked), pointer(asked), width, pointer(scores), pointer(positions), parameters)
-        return positions, effort
+        return positions, scores, effort
 
     @cached_property
     def mean_list(self) -> float:

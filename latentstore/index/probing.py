@@ -27,7 +27,7 @@ QUERIES = 1024  # whose lists are ordered at a time: bounds the memory by QUERIE
 
 def propose(
     index: ApproximateIndex, prepared: Float32[Array, "m d"], k: int, width: int, point: Operating, mask: Mask
-) -> tuple[Int64[Array, "m c"], int]:
+) -> tuple[Int64[Array, "m c"], Float32[Array, "m c"], int]:
     """Candidates among the allowed vectors, as `ApproximateIndex.propose`.
 
     Args:
@@ -39,12 +39,13 @@ def propose(
         mask: What is allowed.
     """
     positions, most = np.empty((len(prepared), width), np.int64), 0
+    scores = np.empty((len(prepared), width), np.float32)
     for start in range(0, len(prepared), QUERIES):
-        part = prepared[start : start + QUERIES]
-        order, distances, lists = choose_lists(index, part, k, point, mask)
-        positions[start : start + QUERIES] = _search(index, part, width, order, distances, mask)
+        part = slice(start, start + QUERIES)
+        order, distances, lists = choose_lists(index, prepared[part], k, point, mask)
+        _search(index, prepared[part], order, distances, mask, positions[part], scores[part])
         most = max(most, lists)
-    return positions, most
+    return positions, scores, most
 
 
 def choose_lists(
@@ -74,19 +75,18 @@ def choose_lists(
 def _search(
     index: ApproximateIndex,
     prepared: Float32[Array, "m d"],
-    width: int,
     order: Int64[Array, "m p"],
     distances: Float32[Array, "m p"],
     mask: Mask,
-) -> Int64[Array, "m c"]:
+    found: Int64[Array, "m c"],
+    scores: Float32[Array, "m c"],
+) -> None:
+    """Into `found` and `scores`."""
     import faiss
 
-    found = np.empty((len(prepared), width), np.int64)
-    scores = np.empty((len(prepared), width), np.float32)
     pointer = faiss.swig_ptr
     # The wrapper of this FAISS call refuses parameters, which the call itself takes.
     index.faiss_index.search_preassigned_c(
-        len(prepared), pointer(prepared), width, pointer(order), pointer(distances), pointer(scores), pointer(found),
-        False, faiss.SearchParametersIVF(nprobe=order.shape[1], sel=mask.selector),
+        len(prepared), pointer(prepared), found.shape[1], pointer(order), pointer(distances), pointer(scores),
+        pointer(found), False, faiss.SearchParametersIVF(nprobe=order.shape[1], sel=mask.selector),
     )  # fmt: skip
-    return found

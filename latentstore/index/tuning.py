@@ -171,7 +171,7 @@ def _curve(
             continue  # more lists hold no more of them; more candidates may
         point = Operating(effort, factor, 0.0, 0.0)
         started = perf_counter()
-        candidates, _ = index.propose(queries, k + 1, point)
+        candidates, _, _ = index.propose(queries, k + 1, point)
         candidates[~held.alive[candidates]] = -1
         found, distances = rank(held.stored, queries, candidates, k + 1, index.metric)
         elapsed = perf_counter() - started

@@ -86,14 +86,23 @@ class OpenIndex:
         Returns:
             Rows (m, c), −1 for none; the effort spent; and about how many vectors one query was compared with.
         """
-        proposed, most, compared = [], 0, 0
+        proposed, scored, most, compared = [], [], 0, 0
         for number, part in enumerate(self.parts):
             mask = part.alive if chosen is None else chosen.mask(number, part)
-            positions, effort = part.index.propose(queries, k, point, mask=mask)
+            positions, scores, effort = part.index.propose(queries, k, point, mask=mask)
             proposed.append(part.rows_at(positions))
+            scored.append(scores)
             most = max(most, effort)
             compared += round(part.index.mean_list * effort) if part.index.kind == "ivf" else effort
-        return proposed[0] if len(proposed) == 1 else np.concatenate(proposed, axis=1), most, compared
+        rows = proposed[0] if len(proposed) == 1 else self._best(proposed, scored)
+        return rows, most, compared
+
+    def _best(self, proposed: list[Int64[Array, "m _"]], scored: list[Float32[Array, "m _"]]) -> Int64[Array, "m c"]:
+        """As many of what parts with the same codes propose as one part would."""
+        rows, scores = np.concatenate(proposed, axis=1), np.concatenate(scored, axis=1)
+        width = max(one.shape[1] for one in proposed)
+        nearest = np.argpartition(-scores if self.built.metric == "ip" else scores, width - 1, axis=1)[:, :width]
+        return rows[np.arange(len(rows))[:, None], nearest]
 
 
 def open_index(snapshot: Snapshot, earlier: OpenIndex | None = None) -> OpenIndex | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
 FEW = 64  # ids that are quicker read one by one than by Arrow's kernels
+COPIED = 32  # rows a segment, fewer of which are sooner copied than asked for segment by segment
 KEPT = 1 << 18  # rows whose ids are kept as Python text once as many were asked for: 20 MB
 _FLOAT = np.dtype("<f4").itemsize
 
@@ -71,13 +72,19 @@ class Gather:
         return gathered
 
     def runs(self, rows: Int64[Array, " m"]) -> list[tuple[slice, Float32[Array, "n d"], Int64[Array, " c"]]]:
-        """Ascending rows, segment by segment: which of them, the segment's vectors, and the position of each there."""
+        """Ascending rows, segment by segment: which of them, the segment's vectors, and the position of each there.
+
+        Few rows of many segments are one run, copied.
+        """
         if self._only is not None:
             positions = rows - self._first_row
             self._checked(None, positions)
             return [(slice(None), self._only, positions)]
         numbers, positions = self.place(rows)
         self._checked(numbers, positions)
+        if len(rows) < COPIED * len(self._segments):
+            gathered = self._windows[self._starts[numbers] + positions * self._dim]
+            return [(slice(None), gathered, np.arange(len(rows)))]
         edges = [0, *rows.searchsorted(self._first_rows[1:]).tolist(), len(rows)]
         return [
             (slice(a, b), segment.mapped, positions[a:b])

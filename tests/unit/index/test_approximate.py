@@ -23,7 +23,7 @@ def vectors(request):
 
 def recall(index, vectors, queries, metric, point, allowed=None):
     truth, _ = exact_search(vectors, queries, 10, metric, allowed=allowed)
-    candidates, _ = index.propose(queries, 10, point, mask=None if allowed is None else Mask(allowed))
+    candidates, _, _ = index.propose(queries, 10, point, mask=None if allowed is None else Mask(allowed))
     found, _ = rank(InArray(vectors), queries, candidates, 10, metric)
     return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth, found, strict=True)])
 
@@ -65,9 +65,9 @@ def test_no_operating_point_is_lost_to_a_busy_machine(vectors):
 def test_a_mask_is_obeyed(vectors):
     index = ApproximateIndex.build(vectors, "l2", "ivf", seed=0)
     allowed = np.random.default_rng(1).random(len(vectors)) < 0.3
-    proposed, _ = index.propose(vectors[:20], 10, index.curve[-1], mask=Mask(allowed))
+    proposed, _, _ = index.propose(vectors[:20], 10, index.curve[-1], mask=Mask(allowed))
     assert allowed[proposed[proposed >= 0]].all()
-    unmasked, _ = index.propose(vectors[:20], 10, index.curve[-1])
+    unmasked, _, _ = index.propose(vectors[:20], 10, index.curve[-1])
     assert not allowed[unmasked[unmasked >= 0]].all()
 
 
@@ -161,7 +161,7 @@ def test_more_neighbours_take_more_lists(vectors):
     base, queries = vectors[:6_200], vectors[6_200:6_250]
     index = ApproximateIndex.build(base, "l2", "ivf", target_recall=0.95, seed=0)
     truth, _ = exact_search(base, queries, 300, "l2")
-    candidates, _ = index.propose(queries, 300, index.operating(None))
+    candidates, _, _ = index.propose(queries, 300, index.operating(None))
     found, _ = rank(InArray(base), queries, candidates, 300, "l2")
     assert np.mean([len(set(a) & set(b)) / 300 for a, b in zip(truth, found, strict=True)]) >= 0.93
 

@@ -119,6 +119,16 @@ def test_grows_to_many_times_what_was_built(tmp_path, vectors):
     assert again.space("grows").search(vectors[:50], 5).ids.tolist() == space.search(vectors[:50], 5).ids.tolist()
 
 
+def test_parts_together_propose_as_much_as_one_would(space, vectors, monkeypatch):
+    monkeypatch.setattr(growing, "GROWTH", 1)  # not measured again: the operating points stay
+    alone = space.search(vectors[10_000], 10, explain=True).explanation.ranked
+    space.add([f"i{i}" for i in range(8000, 10_000)], vectors[8000:10_000])
+    space.extend_index()
+    assert len(space.searcher.index.parts) == 2
+    assert space.search(vectors[10_000], 10, explain=True).explanation.ranked == alone
+    assert recall(space, vectors[8000:10_000]) >= 0.93
+
+
 def test_rows_are_stored_though_the_index_cannot_take_them(space, vectors, monkeypatch):
     monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
     trained = space.files.folder / space.snapshot.manifest.index[0].files["trained"].name
