@@ -63,7 +63,8 @@ class StoreFiles:
                 ) from None
             if self.mode == "r":
                 raise UnknownSpace(
-                    f"there is no store at {folder}; check the path, or open it with mode='rw' to create it"
+                    f"there is no store at {folder}; check the path (`latentstore run` and `import` make a store, "
+                    "and so does writing to one that was opened without mode='r')"
                 ) from None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}; check the permissions") from error
