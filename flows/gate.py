@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from latentstore.errors import LatentStoreError, suggest
 
 if TYPE_CHECKING:
-    from flows.config import LimitSection
+    from flows.sections import LimitSection
 
 
 class GateClosed(LatentStoreError):
@@ -93,7 +93,7 @@ def require_open(breaches: tuple[Breach, ...], *, space: str, version: int, tag:
     if breaches:
         found = "; ".join(map(str, breaches))
         raise GateClosed(
-            f"version {version} of {space!r} is not published and tag {tag!r} stays: {found}. "
-            "Improve the encoder or the data, or change [gate.metrics] if the limit is wrong",
+            f"version {version} of {space!r} is not published and tag {tag!r} stays: {found} "
+            "(improve the encoder or the data, or change [gate.metrics] if the limit is wrong)",
             breaches,
         )

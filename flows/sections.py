@@ -1,4 +1,4 @@
-"""What every table of a configuration is, and the tables about concepts."""
+"""What every table of a configuration is, and the tables about concepts, measuring and the gate."""
 
 from __future__ import annotations
 
@@ -70,3 +70,63 @@ class ConceptsSection(Section):
     centroids: tuple[str, ...] = ()
     attributes: dict[Identifier, AttributeSection] = {}
     directions: dict[Identifier, DirectionsSection] = {}
+
+
+class EvaluateSection(Section):
+    """`label` is the column whose values neighbours should share, for the measures that need one.
+
+    The slower measures look at some items only: `queries` for index recall and intrinsic dimension, `pairs` for
+    interpolation, `map_items` for the quality of maps that rows were added to since, `map_images` test items that are
+    drawn from their place on a map, and `umap_inverse` of them also by umap-learn's own inverse (minutes on large maps,
+    so none unless asked for).
+
+    `judge` are label columns: a classifier of them, trained on the training items (for `judge_epochs`, by default 6)
+    and kept in the store, judges what is drawn from edited and sampled latents. With none there is no judge. It says
+    what each attribute vector does to `edit_items` test items at each of `strengths`, and what those of the `chain` do
+    all at once. Without a judge the nearest real items say so, of fewer items. So many `counterfactuals` are solved.
+    With a `[generation]` section `samples` are drawn by each method and stand beside as many training and test items.
+    """
+
+    label: str = "label"
+    queries: PositiveInt = 1_000
+    pairs: PositiveInt = 100
+    map_items: PositiveInt = 1_000
+    map_images: NonNegativeInt = 200
+    umap_inverse: NonNegativeInt = 0
+    judge: tuple[str, ...] = ()
+    judge_epochs: PositiveInt | None = None
+    edit_items: PositiveInt = 500
+    strengths: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    counterfactuals: NonNegativeInt = 50
+    chain: tuple[str, ...] = ()
+    samples: PositiveInt = 2_000
+    seed: Seed = 0
+
+
+class LimitSection(Section):
+    """What a metric may be, and how far it may move from what serves now. All in the metric's own unit."""
+
+    min: float | None = None
+    max: float | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    max_rise: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> LimitSection:
+        if not self.model_fields_set:
+            raise ValueError("a gate needs at least one of min, max, max_drop, max_rise")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}: no value can pass")
+        return self
+
+    @property
+    def words(self) -> str:
+        """What a value may be, without what it may move by."""
+        return " ".join(f"{sign} {edge:g}" for sign, edge in (("≥", self.min), ("≤", self.max)) if edge is not None)
+
+
+class GateSection(Section):
+    """`tag` moves to the new version only if every metric keeps within its limit."""
+
+    tag: Identifier = "production"
+    metrics: dict[str, LimitSection] = Field(default_factory=dict)

@@ -126,7 +126,7 @@ def test_own_pictures(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "shoes" / label / f"{i}.png")
     (config,) = blocks("toml", "Your own pictures")
     (tmp_path / "shoes.toml").write_text(config)
-    (line,) = blocks("sh", "Your own pictures")
+    line, _ = blocks("sh", "Your own pictures")  # the other, three whole trainings, is run small by test_repeat
     shell(line, tmp_path)
     space = latentstore.open(tmp_path / "shoes.store", "r").space("shoes", at="production")
     assert len(space) == 120

@@ -76,6 +76,32 @@ def evaluate(config: ConfigFile, json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=PIPELINE)
+def repeat(
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for one store per seed.")],
+    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="Each is a whole run.")] = "0,1,2",
+    json: Json = False,
+) -> None:
+    """Run a recipe with several seeds, and show what was measured with each, and the medians."""
+    from flows.config import load_config
+
+    checked, chosen = load_config(config), _seeds(seeds)
+    with _quiet_flows() as progress:
+        from flows.repeat import repeat as again
+
+        done = again(checked, chosen, out, progress=progress)
+    output, gate = Output(json), checked.gate.metrics
+    if json:
+        output.write_json(space=done.space, seeds=list(done.seeds), metrics=done.metrics, medians=done.medians)
+        return
+    rows = [
+        [name, *(f"{one:.5g}" for one in (*values, done.medians[name])), gate[name].words if name in gate else ""]
+        for name, values in done.metrics.items()
+    ]
+    print_table(["metric", *(f"seed {seed}" for seed in done.seeds), "median", "gate"], rows)
+
+
+@app.command(rich_help_panel=PIPELINE)
 def schedule(
     config: ConfigFile,
     cron: Annotated[str | None, typer.Option(metavar="'M H D M W'", help="When to run, UTC.")] = None,
@@ -120,6 +146,13 @@ def _step(name: str, config: Path, json: bool) -> None:
     if json:
         output.write_json(step=name, did=outcome.did, changed=outcome.changed)
     output.say(outcome.did)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise ConfigInvalid(f"seeds {text!r} are not understood; write whole numbers, like 0,1,2") from None
 
 
 def _flow(name: str, path: Path) -> Any:

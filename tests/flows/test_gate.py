@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from flows.config import LimitSection
 from flows.gate import GateClosed, judge, require_open
+from flows.sections import LimitSection
 
 LIMIT = {"mse": LimitSection(max=0.01, max_rise=0.001), "knn10": LimitSection(min=0.8, max_drop=0.02)}
 
