@@ -44,8 +44,8 @@ def repeat(
 ) -> Repeated:
     """Refresh a recipe once per seed, each into a store of its own, and gather what was evaluated.
 
-    Whatever the recipe draws at random (weights, batches, samples, the items that are measured) is drawn anew. Its gate
-    is off: a seed that falls short belongs to the figures. What is done already is not done again.
+    The items stay; whatever else the recipe draws at random (weights, batches, samples, which items are measured) is
+    drawn anew. Its gate is off: a seed that falls short belongs to the figures. What is done already is not done again.
 
     Args:
         config: The recipe.
@@ -71,9 +71,10 @@ def repeat(
 
 
 def reseeded(config: Config, seed: int, store: Path) -> Config:
-    """The same recipe with another seed in every section that has one, another store, and no gate."""
-    document = _with_seed(config.model_dump(mode="json", exclude_none=True), seed)
-    return parse_config({**document, "store": str(store.absolute()), "gate": {}})
+    """The same recipe with another seed in every section but the dataset's, another store, and no gate."""
+    document = config.model_dump(mode="json", exclude_none=True)
+    changed = {"store": str(store.absolute()), "dataset": document["dataset"], "gate": {}}
+    return parse_config({**_with_seed(document, seed), **changed})
 
 
 def _with_seed(section: Any, seed: int) -> Any:

@@ -26,6 +26,8 @@ def test_a_seed_is_set_wherever_a_recipe_has_one(tmp_path: Path) -> None:
     sections = [config.encoder, config.index, config.evaluate, attribute, *maps, *generators]
     assert [one.seed for one in sections] == [7] * len(sections)
     assert not config.gate.metrics
+    avatars = reseeded(load_config(RECIPES / "avatars.toml"), 7, tmp_path / "b.store")
+    assert avatars.dataset.options["seed"] == 0, "the items are the same"
     recipe = load_config(RECIPES / "fashion_hybrid.toml")
     again = reseeded(config, 0, recipe.store).model_dump()
     assert again == {**recipe.model_dump(), "gate": again["gate"]}, "nothing else changes"
