@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder
+from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder, UnknownVersion, suggest
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 from latentstore.types import check_metric
@@ -242,14 +242,16 @@ class LatentStore:
         query: str,
         parameters: Mapping[str, Any] | None = None,
         *,
+        at: str | Mapping[str, int | str] | None = None,
         sandbox: bool = True,
         limits: Limits | None = None,
     ) -> pa.Table:
-        """Run one SELECT over the newest snapshots of all spaces; see `latentstore.sql`.
+        """Run one SELECT over the newest snapshots of all spaces, or those asked for; see `latentstore.sql`.
 
         Args:
             query: SQL in DuckDB's dialect.
             parameters: A value for each `$name` in it: number, text, Boolean, None or vector.
+            at: Read the spaces that have this tag there; or, by name of the space, at a version or tag.
             sandbox: Run it in a process of its own that is killed when it exceeds its limits (Linux). Without, a
                 hostile query can take all of this process's memory, or hang it; no file can be reached either way.
             limits: What the query may use: seconds, memory, size of the result.
@@ -257,8 +259,22 @@ class LatentStore:
         Raises:
             QueryRefused: Not exactly one SELECT, it reaches outside the store, or it needs more than it may use.
             NotSupported: There is no sandbox on this system.
+            UnknownSpace: `at` names a space that is not there.
+            UnknownVersion: `at` names a version or tag that the space has not, or a tag that no space has.
         """
-        return self._sql(sandbox, limits).run(query, parameters)
+        return self._sql(sandbox, limits).run(query, parameters, self._versions(at))
+
+    def _versions(self, at: str | Mapping[str, int | str] | None) -> dict[str, int]:
+        if at is None:
+            return {}
+        if isinstance(at, str):
+            tags = {name: self.files.space(name).tags() for name in self.spaces}
+            found = {name: own[at] for name, own in tags.items() if at in own}
+            if not found:
+                known = {tag for own in tags.values() for tag in own}
+                raise UnknownVersion(f"no space has a tag {at!r}; {suggest(at, known) if known else 'none has any'}")
+            return found
+        return {name: self.files.space(name).resolve(version) for name, version in at.items()}
 
     def _sql(self, sandbox: bool, limits: Limits | None) -> Engine | Sandbox:
         """What runs SQL, kept with all that it has open; one of each kind, so that the processes stay few."""

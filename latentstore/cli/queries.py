@@ -60,6 +60,7 @@ def search(
 def sql(
     store: Store,
     statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.", show_default=False)],
+    at: Annotated[str | None, typer.Option(metavar="TAG", help="Read the spaces that have this tag there.")] = None,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write comma-separated values to standard output.")] = False,
     arrow: Arrow = None,
@@ -72,5 +73,5 @@ def sql(
     from latentstore.store import open_store
 
     output, limits = Output(json, arrow, csv), Limits(seconds=seconds, memory=memory << 20)
-    found = open_store(store, mode="r").sql(statement, sandbox=sandbox, limits=limits)
+    found = open_store(store, mode="r").sql(statement, at=at, sandbox=sandbox, limits=limits)
     output.write(found.to_pylist(), columns=found.column_names, table=lambda: found)

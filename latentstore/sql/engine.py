@@ -31,11 +31,11 @@ _Key = tuple[tuple[tuple[str, int], ...], tuple[str, ...]]  # (space, version) o
 
 
 class Engine:
-    """Answers queries about the newest snapshots; safe from several threads.
+    """Answers queries about the newest snapshots, or those asked for; safe from several threads.
 
     Args:
         files: The store.
-        open_space: Opens a space by name.
+        open_space: Opens a space by name and version.
         limits: What each query may use.
 
     Attributes:
@@ -43,7 +43,7 @@ class Engine:
     """
 
     def __init__(
-        self, files: StoreFiles, open_space: Callable[[str], EmbeddingSpace], limits: Limits | None = None
+        self, files: StoreFiles, open_space: Callable[[str, int], EmbeddingSpace], limits: Limits | None = None
     ) -> None:
         self.limits = limits or Limits()
         self.stopped = False
@@ -59,6 +59,7 @@ class Engine:
         self,
         query: str,
         parameters: Mapping[str, Any] | None = None,
+        versions: Mapping[str, int] | None = None,
         ready: Callable[[], None] = lambda: None,
     ) -> pa.Table:
         """Run one SELECT.
@@ -66,6 +67,7 @@ class Engine:
         Args:
             query: SQL in DuckDB's dialect.
             parameters: A value for each `$name` in it.
+            versions: Of spaces that are not read at their newest.
             ready: Called when what the query needs is open and it is about to run.
 
         Raises:
@@ -81,7 +83,7 @@ class Engine:
         if not used and _ABOUT_TABLES.search(query):
             used, beside = names, tuple(BESIDE)
         with self._lock:
-            spaces = {name: self._newest(name) for name in used}
+            spaces = {name: self._opened(name, (versions or {}).get(name)) for name in used}
         if "neighbours" in query.lower():
             for space in spaces.values():
                 self._warm(space)
@@ -108,11 +110,12 @@ class Engine:
             space.searcher.search(np.ones((1, space.dim), np.float32), 1)
             self._searched.add(space)
 
-    def _newest(self, name: str) -> EmbeddingSpace:
-        """The newest snapshot. A space object is never moved on, as a running query may be using it."""
+    def _opened(self, name: str, version: int | None) -> EmbeddingSpace:
+        """A snapshot, the newest by default. A space object is never moved on, as a running query may be using it."""
         space = self._spaces.get(name)
-        if space is None or space.files.newest_version() != space.version:
-            space = self._spaces[name] = self._open_space(name)
+        wanted = self._files.space(name).newest_version() if version is None else version
+        if space is None or space.version != wanted:
+            space = self._spaces[name] = self._open_space(name, wanted)
         return space
 
     def _taken(self, key: _Key) -> Session | None:

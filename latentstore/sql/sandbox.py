@@ -61,7 +61,9 @@ class Sandbox:
         self._process = os.getpid()
         self._lock = Lock()
 
-    def run(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    def run(
+        self, query: str, parameters: Mapping[str, Any] | None = None, versions: Mapping[str, int] | None = None
+    ) -> pa.Table:
         """Run one SELECT; see `Engine.run`.
 
         Raises:
@@ -69,15 +71,16 @@ class Sandbox:
         """
         given = plain_values(parameters or {})
         one_select(query, given)  # what is no SELECT costs no process
+        asked = {"query": query, "parameters": given, "versions": dict(versions or {})}
         with self._turns:
             child = self._taken()
             try:
                 try:
-                    answer = child.ask(query, given)
+                    answer = child.ask(asked)
                 except _Vanished:  # while it was idle
                     child.kill()
                     child = _Child(self._store, self.limits)
-                    answer = child.ask(query, given)
+                    answer = child.ask(asked)
             except BaseException as error:
                 if getattr(error, "sandbox_lives", False):
                     self._given_back(child)
@@ -178,14 +181,14 @@ class _Child:
         if getattr(self, "_process", None) is not None:
             self.kill()
 
-    def ask(self, query: str, parameters: dict[str, Any]) -> pa.Table:
+    def ask(self, request: dict[str, Any]) -> pa.Table:
         """Its answer.
 
         Raises:
             LatentStoreError: With `sandbox_lives` true when it can be asked again.
         """
         try:
-            self._told({"query": query, "parameters": parameters})
+            self._told(request)
             head, body = self._heard(time.monotonic() + OPENING)
         except LatentStoreError as error:
             if self._asked and isinstance(error.__cause__, wire.Closed):

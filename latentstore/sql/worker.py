@@ -53,7 +53,7 @@ def main() -> None:
     except LatentStoreError as error:
         wire.send(link, {"error": wire.error_as_json(error), "retire": True})
         return
-    engine = Engine(files, lambda name: EmbeddingSpace(files.space(name), load_encoder=_no_encoder), limits)
+    engine = Engine(files, lambda name, at: EmbeddingSpace(files.space(name), at=at, load_encoder=_no_encoder), limits)
     wire.send(link, {"landlock": landlock})
     while True:
         try:
@@ -82,7 +82,7 @@ def _answer(link: socket.socket, engine: Engine, budget: confine.Budget, request
         wire.send(link, {"running": True})
 
     try:
-        table = engine.run(request["query"], request["parameters"], ready)
+        table = engine.run(request["query"], request["parameters"], request["versions"], ready)
         budget.stop()
         body = wire.write_table(table)
         head = {"rows": len(table)}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import latentstore as ls
+from latentstore.sql import Limits
 
 
 @pytest.fixture
@@ -79,12 +80,15 @@ def test_no_request_is_dropped_or_mixed(two, serve_it):
 def test_a_version_that_is_pinned_stays(two, serve_it):
     space = ls.open(two).space("turns")
     pinned = space.files.tags()["production"]
-    client = serve_it(two, at=pinned)
+    client = serve_it(two, at=pinned, sql=Limits(seconds=20, memory=256 << 20))
     publish(space, 1)
     time.sleep(1.5)
     assert client.get("/readyz").json()["spaces"]["turns"] == pinned
     found = client.post("/v1/spaces/turns/search", json={"query": [0, 0, 0, 0], "k": 1}).json()
     assert found["ids"][0].endswith(".0")
+    counted = client.post("/v1/sql", json={"query": "SELECT DISTINCT turn FROM turns"})
+    assert counted.json()["columns"] == [[0]], "SQL reads what is served"
+    assert counted.headers["x-latentstore-versions"] == f"turns={pinned}"
 
 
 def test_without_the_tag_the_newest_is_served_and_writes_are_seen(two, serve_it):

@@ -15,7 +15,15 @@ import pyarrow as pa
 import pytest
 
 import latentstore as ls
-from latentstore.errors import ConfigInvalid, InputError, QueryRefused, StorageError, UnknownItem
+from latentstore.errors import (
+    ConfigInvalid,
+    InputError,
+    QueryRefused,
+    StorageError,
+    UnknownItem,
+    UnknownSpace,
+    UnknownVersion,
+)
 from latentstore.sql import Engine, Limits, Sandbox, wire
 from latentstore.sql.near import near_join
 from tests.unit.sql_queries import ATTACKS, BOMBS, LEGITIMATE
@@ -243,6 +251,26 @@ def test_new_versions_are_seen(tmp_path):
     assert store.sql("SELECT max(len(tags)) AS n FROM mine.versions").to_pylist() == [{"n": 1}]
     space.tag("there")
     assert store.sql("SELECT max(len(tags)) AS n FROM mine.versions").to_pylist() == [{"n": 2}]
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_versions_and_tags_are_read_again(tmp_path, sandbox):
+    store = ls.open(tmp_path / "a.store")
+    mine, other = (store.create_space(name, dim=2) for name in ("mine", "other"))
+    for n in (1, 2, 3):
+        mine.add([f"{n}"], np.full((1, 2), n, np.float32))
+    other.add(["x"], np.ones((1, 2), np.float32))
+    mine.tag("production", version=mine.version - 1)
+    counted = "SELECT (SELECT count(*) FROM mine) AS mine, (SELECT count(*) FROM other) AS other"
+    for at, n in ((None, 3), ("production", 2), ({"mine": mine.version - 2}, 1), ({"mine": "production"}, 2)):
+        assert store.sql(counted, at=at, sandbox=sandbox).to_pylist() == [{"mine": n, "other": 1}]
+        (hit,) = store.sql("FROM neighbours('mine', $q, 1)", {"q": [9, 9]}, at=at, sandbox=sandbox).to_pylist()
+        assert hit["id"] == f"{n}"
+    for at, said in (("prodction", "did you mean 'production'"), ({"mine": 99}, "no version 99")):
+        with pytest.raises(UnknownVersion, match=said):
+            store.sql(counted, at=at, sandbox=sandbox)
+    with pytest.raises(UnknownSpace, match="did you mean 'mine'"):
+        store.sql(counted, at={"mint": 1}, sandbox=sandbox)
 
 
 def test_what_a_process_sends_is_checked():

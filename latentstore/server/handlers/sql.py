@@ -8,9 +8,14 @@ from latentstore.server.wire import SqlAsked
 
 
 def sql(call: Call) -> Tabular:
-    """Run one SELECT over the newest snapshots of all spaces."""
+    """Run one SELECT over the snapshots that are served."""
     asked: SqlAsked = call.body
+    from latentstore.sql.statement import mentioned
+
     if call.service.sql is None:
         raise Refusal(403, "SqlOff", "this service answers no SQL; start it with --sql")
-    store = call.service.spaces.store
-    return Tabular(store.sql(asked.query, asked.parameters, sandbox=True, limits=call.service.sql), {})
+    spaces = call.service.spaces
+    versions = {name: one.space.version for name, one in spaces.served.items()}
+    found = spaces.store.sql(asked.query, asked.parameters, at=versions, sandbox=True, limits=call.service.sql)
+    read = mentioned(asked.query, list(versions))
+    return Tabular(found, {"versions": ",".join(f"{name}={versions[name]}" for name in read)})
