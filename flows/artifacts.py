@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from flows.records import Evaluation, read_evaluation
+from latentstore.storage.evaluations import Evaluation, read_evaluation
 
 if TYPE_CHECKING:
     from flows.outcome import Refreshed

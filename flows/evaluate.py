@@ -17,10 +17,10 @@ from flows.artifacts import show_metrics, show_picture
 from flows.config import Config, as_config, digest
 from flows.editing import attribute_metrics
 from flows.outcome import Outcome
-from flows.records import Evaluation, read_evaluation, write_evaluation
 from flows.running import run_name, step
 from flows.workspace import Part, Workspace, opened
 from latentstore.errors import NotSupported
+from latentstore.storage.evaluations import Evaluation, read_evaluation, write_evaluation
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped

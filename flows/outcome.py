@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flows.gate import GateClosed
 
 if TYPE_CHECKING:
-    from flows.records import Evaluation
     from flows.workspace import Workspace
+    from latentstore.storage.evaluations import Evaluation
 
 
 @dataclass(frozen=True)

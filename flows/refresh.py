@@ -17,10 +17,10 @@ from flows.generators import generators_step
 from flows.index import index_step
 from flows.maps import maps_step
 from flows.outcome import Outcome, Refreshed, verdict
-from flows.records import Evaluation, read_evaluation
 from flows.running import run_name, step
 from flows.train import train_step
 from flows.workspace import Workspace, opened
+from latentstore.storage.evaluations import Evaluation, read_evaluation
 
 
 @dataclass(frozen=True)

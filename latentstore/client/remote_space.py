@@ -233,6 +233,10 @@ class RemoteSpace:
         """One row per label."""
         return self._transport.table("GET", self._path("centroids"), at=self.at)[0]
 
+    def evaluations(self) -> pa.Table:
+        """What was measured up to this version."""
+        return self._transport.table("GET", self._path("evaluations"), at=self.at)[0]
+
     @property
     def attributes(self) -> pa.Table:
         """One row per attribute vector."""

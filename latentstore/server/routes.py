@@ -71,6 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/spaces", catalogue.spaces, list[wire.SpaceAbout]),
     Route("GET", SPACE, catalogue.space, wire.SpaceAbout, parameters=_at),
     Route("GET", f"{SPACE}/versions", catalogue.versions, wire.Table, media=BOTH),
+    Route("GET", f"{SPACE}/evaluations", catalogue.evaluations, wire.Table, parameters=_at, media=BOTH),
     Route("GET", f"{SPACE}/diff", catalogue.diff, wire.Diffed, parameters=frozenset({"old", "new"})),
     Route("POST", f"{SPACE}/search", queries.search, wire.Found, body=wire.SearchAsked, media=BOTH),
     Route("POST", f"{SPACE}/edit", queries.edit, wire.Edited, body=wire.EditAsked),

@@ -10,11 +10,13 @@ from latentstore.space import growing, hits, indexing, rows
 from latentstore.space.examples import examples
 from latentstore.space.row_space import RowSpace
 from latentstore.space.status import Status, status
+from latentstore.storage.evaluations import read_evaluations
 from latentstore.types import check_vectors
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
+    import pyarrow as pa
     from jaxtyping import Float32, Int64
 
     from latentstore.exchange import Exported
@@ -127,6 +129,28 @@ class VectorSpace(RowSpace):
     def versions(self) -> list[Manifest]:
         """Manifests of the versions that still exist, ascending."""
         return self.files.versions()
+
+    def evaluations(self) -> pa.Table:
+        """What was measured up to this version: version, created, metric, value; in the order of measuring.
+
+        `pca_…` is the baseline of the same width, `<map>_…` the quality of a map.
+
+        Raises:
+            ManifestInvalid: A record is damaged.
+        """
+        import pyarrow as pa
+
+        records = [one for one in read_evaluations(self.files.folder) if one.version <= self.version]
+        return pa.Table.from_pylist(
+            [
+                {"version": one.version, "created": one.created, "metric": metric, "value": value}
+                for one in records
+                for metric, value in one.metrics.items()
+            ],
+            schema=pa.schema(
+                {"version": pa.int64(), "created": pa.string(), "metric": pa.string(), "value": pa.float64()}
+            ),
+        )
 
     def tag(self, name: str, version: int | None = None, **options: Any) -> int:
         """Point a tag at a version (None: this snapshot's); returns it."""

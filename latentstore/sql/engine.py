@@ -132,7 +132,7 @@ class Engine:
         closing = []
         with self._lock:
             current = all(self._spaces.get(name) and self._spaces[name].version == at for name, at in versions)
-            if session.usable and current and "versions" not in beside:
+            if session.usable and current and not {"versions", "evaluations"} & {*beside}:
                 self._idle.append((key, session))
             else:
                 closing.append(session)

@@ -140,5 +140,6 @@ BESIDE: dict[str, Callable[[EmbeddingSpace], pa.Table]] = {
     "attributes": lambda space: space.attributes,
     "leakage": lambda space: space.leakage(),
     "maps": _maps,
+    "evaluations": lambda space: space.evaluations(),
     "versions": _versions,
 }

@@ -180,7 +180,19 @@ def test_sql_answers_a_table_whose_ids_lead_to_the_map(visit: Visit, space):
 def test_quality_is_measured_and_drawn(visit: Visit, space):
     page = visit.open("quality")
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-    assert "auc" in page.locator(".js-plotly-plot").first.inner_text()
+    separation = page.get_by_role("img", name="Attributes: how well they separate their groups")
+    expect(separation).to_contain_text("auc")
+    beside = page.get_by_role("region", name="Encoder beside PCA of the same width").locator("tbody tr")
+    expect(beside).to_have_count(3)
+    assert [row.locator("td").all_inner_texts() for row in beside.all()] == [
+        ["test MSE, pixels from 0 to 1", "0.029", "0.03", "encoder"],
+        ["10 neighbours vote the right label", "0.75", "0.6", "encoder"],
+        ["recall@10 of the index", "1", "–", "–"],
+    ]
+    history = page.get_by_role("img", name="A metric over versions")
+    expect(history.locator(".point")).to_have_count(2)
+    page.get_by_label("Metric", exact=True).select_option("index_recall")
+    expect(history.locator(".point")).to_have_count(1)
     artefacts = page.get_by_role("region", name="Artefacts").locator("tbody tr")
     expect(artefacts).to_have_count(len(space.status().artefacts))
     page.get_by_role("button", name="Measure now").click()

@@ -13,7 +13,6 @@ from flows.config import Config, parse_config
 from flows.gate import GateClosed
 from flows.lock import Busy
 from flows.outcome import Refreshed
-from flows.records import read_evaluation, read_evaluations
 from flows.reporting import listening
 from flows.running import is_transient, step
 from flows.workspace import Workspace, refresh_lock
@@ -28,6 +27,7 @@ from latentstore.errors import (
     UnknownEncoder,
 )
 from latentstore.space import EmbeddingSpace
+from latentstore.storage.evaluations import read_evaluation, read_evaluations
 from latentstore.store import open_store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -20,6 +20,7 @@ from latentstore.datasets import open_dataset
 from latentstore.encoders import train
 from latentstore.server import make_app
 from latentstore.server.serving import make_server
+from latentstore.storage.evaluations import Evaluation, write_evaluation
 
 Serve = Callable[..., httpx.Client]
 
@@ -40,6 +41,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space.fit_map("pca")
     space.build_index("ivf", target_recall=0.95)
     space.tag("production")
+    figures = {"mse": 0.02, "pca_mse": 0.03, "knn10": 0.8}
+    write_evaluation(space.files.folder, Evaluation(space.version, len(space), None, "", "2026", 1.0, figures))
     plain = store.create_space("plain", dim=3, metric="cosine")
     plain.add(["a", "b/c", "d é"], np.eye(3), pa.table({"year": [1, 2, None], "pair": [[1.0, 2.0]] * 3}))
     similar = store.create_space("similar", dim=2, metric="ip")

@@ -90,6 +90,8 @@ def test_tables(opened, space, small):
     assert space.centroids.equals(small.centroids)
     assert space.attributes.equals(small.attributes)
     assert space.map("pca").equals(small.map("pca"))
+    assert space.evaluations().equals(small.evaluations())
+    assert space.evaluations().num_rows == 3
     counted = opened.sql("SELECT count(*) AS n FROM small WHERE label = $l", {"l": "Bag"})
     assert counted.to_pylist() == [{"n": len(small.matching("label = 'Bag'"))}]
 

@@ -166,6 +166,12 @@ def attributes(call: Call) -> Tabular:
     return Tabular(space.attributes, {"space": space.name, "version": space.version})
 
 
+def evaluations(call: Call) -> Tabular:
+    """What was measured of this version and of those before it, a metric a row."""
+    space = call.space()
+    return Tabular(space.evaluations(), {"space": space.name, "version": space.version})
+
+
 def matching(call: Call) -> Tabular:
     """Ids of the items that satisfy `?where=`."""
     import pyarrow as pa

@@ -1,8 +1,19 @@
 /** How good and how fresh what is served is. */
 
-import { busy, fill, h, problem, shown, table } from "../dom.js";
+import { busy, fill, h, problem, select, shown, table } from "../dom.js";
 import { measureIndex, measureMap } from "../measure.js";
 import { chart, purge } from "../plotly.js";
+
+/** What is said of an encoder: its metric, in words, and what is better: −1 less, 1 more, 0 neither. */
+const MEASURES = [
+  ["mse", "test MSE, pixels from 0 to 1", -1],
+  ["knn5", "5 neighbours vote the right label", 1],
+  ["knn10", "10 neighbours vote the right label", 1],
+  ["linear_probe", "a linear classifier finds the label", 1],
+  ["negative_elbo", "−ELBO, nats per item", -1],
+  ["active_dims", "active dimensions", 0],
+  ["index_recall", "recall@10 of the index", 1],
+];
 
 export class QualityView {
   constructor({ snapshot }) {
@@ -17,12 +28,48 @@ export class QualityView {
     this.node = h("div", { className: "page" }, h("h1", { className: "unseen" }, "Quality"),
       h("div", { className: "figures" }, figure(shown(about.rows), "items"), figure(about.index, "index"), figure(shown(about.unindexed), "items not indexed"),
         figure(String(about.artefacts.filter((one) => one.stale).length), "stale artefacts"), figure(about.kind ?? "none", "encoder"), figure(`${about.dim}`, `dimensions, ${about.metric}`)),
-      h("section", { className: "card" }, h("h2", {}, "What to run"), advice), this.measured,
+      h("section", { className: "card" }, h("h2", {}, "What to run"), advice),
+      this.evaluated = h("section", {}, h("h2", {}, "What was evaluated"), busy()), this.measured,
       h("section", {}, h("h2", {}, "What was computed")),
       table(["room", "name", "from version", "added since", "deleted since", "state", "quality"], about.artefacts.map((one) =>
         [one.room, one.name, one.version, one.added, one.deleted, one.stale ? "stale" : "fresh", Object.entries(one.quality).map(([name, value]) => `${name} ${shown(value)}`).join(", ") || null]), "Artefacts"),
       h("div", { className: "two" }, h("section", { className: "card" }, h("h2", {}, "Attributes"), this.attributes, this.concepts), h("section", { className: "card" }, h("h2", {}, "Items over versions"), this.history)));
     this.#offer();
+  }
+
+  /** The newest evaluation: the encoder beside PCA, all figures, and their history. */
+  async #evaluate() {
+    const found = await this.snapshot.table("evaluations");
+    const heading = h("h2", {}, "What was evaluated");
+    if (!found.length) {
+      fill(this.evaluated, heading, h("p", { className: "muted" }, "Nothing yet: latentstore run, or latentstore evaluate, measures a version."));
+      return;
+    }
+    const newest = found.at(-1).version;
+    const metrics = new Map(found.filter((one) => one.version === newest).map((one) => [one.metric, one.value]));
+    const beside = MEASURES.filter(([name]) => metrics.has(name)).map(([name, words, better]) => {
+      const [ours, theirs] = [metrics.get(name), metrics.get(`pca_${name}`)];
+      const won = better && theirs !== undefined && (ours - theirs) * better > 0 ? "encoder" : theirs === undefined ? null : "PCA";
+      return [words, shown(ours), theirs === undefined ? null : shown(theirs), won];
+    });
+    this.series = {};
+    for (const one of found) (this.series[one.metric] ??= []).push(one);
+    const names = Object.keys(this.series);
+    const first = ["knn10", "mse", "index_recall"].find((name) => name in this.series) ?? names[0];
+    const drawn = h("div", { className: "chart", role: "img", "aria-label": "A metric over versions" });
+    const picked = select(names.map((name) => [name, name]), first, (name) => this.#follow(drawn, name), "Metric");
+    fill(this.evaluated, heading, h("p", { className: "muted" }, `Version ${newest}, ${found.at(-1).created}.`),
+      beside.length ? table(["on test items", "encoder", "PCA", "better"], beside, "Encoder beside PCA of the same width") : null,
+      h("div", { className: "card" }, h("label", {}, "Over versions: ", picked), drawn),
+      h("details", {}, h("summary", {}, `All ${metrics.size} figures`), table(["metric", "value"], [...metrics].map(([name, value]) => [name, shown(value)]), "All figures of this version")));
+    this.drawn = drawn;
+    await this.#follow(drawn, first);
+  }
+
+  async #follow(drawn, name) {
+    const points = this.series[name];
+    await chart(drawn, [{ type: "scatter", mode: "lines+markers", x: points.map((one) => one.version), y: points.map((one) => one.value), hovertemplate: "version %{x}: %{y:.5g}<extra></extra>" }],
+      { xaxis: { title: { text: "version" }, type: "category" }, yaxis: { title: { text: name } }, height: 260 });
   }
 
   #offer() {
@@ -47,7 +94,7 @@ export class QualityView {
 
   async update(state, before) {
     if (before && before.view === state.view) return;
-    await this.recolour();
+    await Promise.all([this.recolour(), this.#evaluate().catch((error) => fill(this.evaluated, problem(error)))]);
   }
 
   async recolour() {
@@ -67,5 +114,6 @@ export class QualityView {
   close() {
     purge(this.attributes);
     purge(this.history);
+    if (this.drawn) purge(this.drawn);
   }
 }
