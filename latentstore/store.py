@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
+from latentstore import markup
 from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder, UnknownVersion, suggest
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
@@ -93,6 +94,13 @@ class LatentStore:
 
     def __repr__(self) -> str:
         return f"LatentStore({str(self.path)!r}, spaces {self.spaces})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the spaces."""
+        columns = ["space", "version", "items", "d", "metric", "encoder"]
+        opened = map(self.space, self.spaces)
+        rows = [[one.name, one.version, len(one), one.dim, one.metric, one.fingerprint] for one in opened]
+        return markup.table(columns, rows, str(self.path))
 
     def space(self, name: str, at: int | str | None = None) -> EmbeddingSpace:
         """Open a space at its newest version, or read-only at a version number or tag.

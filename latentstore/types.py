@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from latentstore import markup
 from latentstore.errors import ConfigInvalid, InputError, NotFinite, NotSupported, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -226,6 +227,14 @@ class Neighbours:
             for name in self.columns.column_names:
                 table = table.append_column(name, self.columns[name])
         return table
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the hits with the columns asked for."""
+        found = self.to_arrow().drop_columns(["row", *(["query"] if self.rows.ndim == 1 else [])])
+        rows = [[*row.values()] for row in found.slice(0, markup.MOST).to_pylist()]
+        missing = int(np.sum(self.shortfall))
+        about = f"{self.metric}, version {self.version}" + (f", {missing} fewer than asked for" if missing else "")
+        return markup.table(found.column_names, rows, about, count=len(found))
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a pandas DataFrame (needs the extra `pandas`)."""

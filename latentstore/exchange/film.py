@@ -83,6 +83,15 @@ def save_picture(cells: Float[Array, "rows columns h w c"], file: Path) -> None:
     save_image(_image(sheet), file)
 
 
+def as_pictures(items: Float[Array, "n h w c"], side: int) -> list[Image]:
+    """Items as pictures whose longest side has at least so many pixels.
+
+    Raises:
+        NotSupported: The items are no pictures.
+    """
+    return [_image(pixels) for pixels in _enlarged(_as_pixels(items), side)]
+
+
 def save_image(image: Image, file: Path) -> None:
     """Write one picture; what was there under this name is replaced when all went well.
 

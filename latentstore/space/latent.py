@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentstore import expression as algebra
-from latentstore.errors import InputError, SpaceMismatch, UnknownAttribute, UnknownLabel, suggest
+from latentstore.errors import InputError, NotSupported, SpaceMismatch, UnknownAttribute, UnknownLabel, suggest
 from latentstore.expression import Atom, Attribute, Expression
 from latentstore.space.settling import AMOUNT, settle
+from latentstore.space.shown import notebook
 from latentstore.space.surroundings import LatentReport, reports
 from latentstore.types import check_vectors
 
@@ -64,6 +65,14 @@ class Latent:
 
     def __str__(self) -> str:
         return str(self.expression) if self.expression else f"latent of shape {self.vector.shape}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what the decoder draws here, and how real it is."""
+        try:
+            around = str(self.report())
+        except NotSupported:  # an empty space has nothing around it
+            around = ""
+        return notebook(self.space, self.vector[None], [around], str(self))
 
     def decode(self) -> Float32[Array, ...]:
         """The item that the decoder draws here: float32 in [0, 1], shape (h, w, c).

@@ -13,6 +13,7 @@ import numpy as np
 from latentstore import geometry
 from latentstore.errors import InputError, NotSupported
 from latentstore.space import transport, walks
+from latentstore.space.shown import notebook
 from latentstore.space.surroundings import Surroundings, surroundings
 
 if TYPE_CHECKING:
@@ -98,6 +99,17 @@ class Path:
         from latentstore.exchange.film import save_frames
 
         save_frames(self.decode(), FilePath(file), fps=fps, held=self.anchors)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the strip, with the realism of each step and its nearest item."""
+        report = self.report
+        captions = [
+            f"{'' if report.realism is None else f'{report.realism[i]:.2f}'}\n{report.nearest[i]}"
+            for i in range(len(self.latents))
+        ]
+        return notebook(
+            self.space, self.latents, captions, f"{self.method}, {len(self.latents)} steps: realism, nearest"
+        )
 
     @cached_property
     def report(self) -> PathReport:

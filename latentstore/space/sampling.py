@@ -11,6 +11,7 @@ import numpy as np
 from latentstore import geometry
 from latentstore.errors import ConfigInvalid, InputError, NotSupported, suggest
 from latentstore.space import density
+from latentstore.space.shown import notebook
 from latentstore.space.surroundings import Surroundings, surroundings
 
 if TYPE_CHECKING:
@@ -73,6 +74,13 @@ class Samples:
     def nearest(self) -> Shaped[Array, " n"]:
         """Id of the stored item that is nearest to each, dtype object."""
         return self._around.nearest
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the samples, with the realism of each and its nearest item."""
+        report = self.report
+        real = [""] * len(self) if report.realism is None else [f"{one:.2f}" for one in report.realism]
+        captions = [f"{one}\n{near}" for one, near in zip(real, report.nearest, strict=True)]
+        return notebook(self.space, self.latents, captions, f"{len(self)} samples by {self.method}: realism, nearest")
 
     @cached_property
     def report(self) -> SamplesReport:
