@@ -33,6 +33,11 @@ def check_metric(metric: str) -> Metric:
     raise ConfigInvalid(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
 
 
+def whole_number(text: str) -> int | None:
+    """The number below 10¹⁸ that ASCII digits write; None for anything else ("²" is a digit, too, but no number)."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
 def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors", first_row: int = 0) -> Array:
     """Check arrays at the door: shape, dtype, finiteness.
 

@@ -9,6 +9,7 @@ import typer
 
 from latentstore.cli.app import SERVICE, Json, Store, app
 from latentstore.cli.output import Output
+from latentstore.types import whole_number
 
 key = typer.Typer(help="Keys that callers of the service need.", no_args_is_help=True)
 app.add_typer(key, name="key", rich_help_panel=SERVICE)
@@ -34,9 +35,9 @@ def serve(
     from latentstore.server import serve as run
     from latentstore.sql import Limits
 
-    followed = int(at) if at.isdigit() else at
+    number = whole_number(at)
     limits = Limits(seconds=20, memory=512 << 20, result=32 << 20) if sql else None
-    made = make_app(store, host=host, allow_hosts=allow_host or (), at=followed, sql=limits)
+    made = make_app(store, host=host, allow_hosts=allow_host or (), at=at if number is None else number, sql=limits)
     Output(False, None).say(f"latentstore serves {store} at http://{host}:{port} (Ctrl+C stops it)")
     run(made, host=host, port=port, log_level=log_level)
 

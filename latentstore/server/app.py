@@ -27,6 +27,7 @@ from latentstore.server.handlers import queries
 from latentstore.server.logs import SLOW, request_id
 from latentstore.server.refusals import Refusal
 from latentstore.server.routes import ARROW, JSON, Route, Router
+from latentstore.types import whole_number
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -144,7 +145,7 @@ class App:
                 415, "MediaRefused", f"the body is {media[:100] or 'of no type'!r}; send {', '.join(expected)}"
             )
         length = _text(headers, b"content-length")
-        if length is not None and length.isdigit() and int(length) > self._limits.body:
+        if length is not None and (whole_number(length) or 0) > self._limits.body:
             raise limits.too_large(self._limits.body)
         content, more = b"", True
         parts: list[bytes] = []

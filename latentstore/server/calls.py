@@ -70,8 +70,7 @@ class Call:
         """The space that the path names, at the version the body or the query string asks for."""
         at = getattr(self.body, "at", None)
         if at is None and "at" in self.query:
-            given = self.query["at"]
-            at = int(given) if given.isdigit() else given
+            at = self.query["at"]
         return self.service.spaces.at(self.path["space"], at)
 
 

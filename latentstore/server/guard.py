@@ -11,6 +11,7 @@ from pathlib import Path
 
 from latentstore.server.keys import FILE, Key, digest_of, read_keys
 from latentstore.server.refusals import Refusal
+from latentstore.types import whole_number
 
 PUBLIC = "public"  # of a route: anyone may ask, for it tells nothing of the store
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -85,4 +86,4 @@ class Guard:
 def _name(host: str) -> str:
     """A Host header without its port."""
     name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdigit() else host.lower()
+    return name if colon and whole_number(port) is not None else host.lower()

@@ -17,6 +17,7 @@ from latentstore.storage.verify import Problem
 from latentstore.storage.verify import run as run_verify
 from latentstore.storage.versions import Versions
 from latentstore.storage.writing import Scratch
+from latentstore.types import whole_number
 
 
 class CaredVersions(Versions):
@@ -56,14 +57,15 @@ class CaredVersions(Versions):
         """
         if at is None:
             return self.newest_version()
-        if isinstance(at, str) and not at.isdigit():
+        version = whole_number(at) if isinstance(at, str) else int(at)
+        if version is None:
             known = self.tags()
             if at not in known:
-                raise UnknownVersion(f"no tag {at!r} in space {self.folder.name!r}; {suggest(at, known)}")
-            return known[at]
-        if not self._log.exists(int(at)):
-            self._log.read(int(at))  # raises, saying why
-        return int(at)
+                raise UnknownVersion(f"no tag {at!r} in space {self.folder.name!r}; {suggest(str(at), known)}")
+            return known[str(at)]
+        if not self._log.exists(version):
+            self._log.read(version)  # raises, saying why
+        return version
 
     def vacuum(
         self,

@@ -83,8 +83,7 @@ def diff(call: Call) -> Diffed:
     space = call.space()
     if "old" not in call.query:
         raise ConfigInvalid("no version to compare with is given; add ?old=VERSION, a number or a tag")
-    new = call.query.get("new")
-    found = space.diff(_version(call.query["old"]), None if new is None else _version(new))
+    found = space.diff(call.query["old"], call.query.get("new"))
     return Diffed(
         space=space.name,
         old=found.old,
@@ -96,10 +95,6 @@ def diff(call: Call) -> Diffed:
         columns_dropped=list(found.columns_dropped),
         ids={change: found.ids(change)[:SHOWN] for change in ("added", "deleted", "changed")},
     )
-
-
-def _version(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
 
 
 def item(call: Call) -> Item:

@@ -23,6 +23,7 @@ from latentstore.server.wire import (
     Placed,
     SearchAsked,
 )
+from latentstore.types import whole_number
 
 if TYPE_CHECKING:
     from latentstore.server.calls import Service
@@ -163,8 +164,7 @@ def place(call: Call) -> Placed:
 def encode(call: Call) -> Encoded:
     """Encode an uploaded image, find its neighbours and its place on a map (`?k=`, `?map=`)."""
     space = call.space()
-    wanted = call.query.get("k", "10")
-    k = int(wanted) if wanted.isdigit() else 0
+    k = whole_number(call.query.get("k", "10")) or 0
     call.limits.check("k", k, "neighbours")
     latent = space.encode(read_upload(call.body, space, call.limits.pixels))
     found = space.search(latent[0], k)

@@ -16,7 +16,7 @@ def upsert(call: Call) -> Written:
     asked = call.body
     if isinstance(asked, RowsAsked):
         call.limits.check("rows", len(asked.ids), "rows")
-        given = np.asarray(asked.vectors, np.float32) if asked.vectors else np.empty((0, space.dim), np.float32)
+        given = asked.vectors or np.empty((0, space.dim), np.float32)
         version = space.upsert(asked.ids, given, asked.metadata, encoder=asked.encoder)
     else:
         table = _table(asked)
