@@ -85,6 +85,19 @@ def test_a_path_and_the_one_beside_it(visit: Visit, space):
     expect(page.get_by_label("From A")).to_have_value("'train/2'")
 
 
+def test_transport_stands_beside_a_path_unless_something_else_does(visit: Visit, space):
+    page = visit.open("path", a="'train/1'", b="'train/2'", steps=4)
+    frames = page.get_by_role("group", name="Frames by transport").locator("button")
+    expect(frames).to_have_count(4)
+    moved = as_pixels(space.interpolate("'train/1'", "'train/2'", steps=4, method="transport").decode())
+    for i in range(4):
+        assert np.abs(pixels(frames.nth(i).locator("img")).astype(int) - moved[i]).max() <= 1
+    page.get_by_label("Beside it").select_option("nothing")
+    expect(frames).to_have_count(0)
+    expect(page.get_by_role("group", name="Frames by lerp").locator("button")).to_have_count(4)
+    assert "beside=nothing" in page.url
+
+
 def test_a_grid_of_three_and_a_refused_point(visit: Visit, space):
     page = visit.open("path", a="'train/1'", b="'train/2'", c="'train/3'", steps=4)
     mixes = page.get_by_role("img", name="Mixes of 3 points")

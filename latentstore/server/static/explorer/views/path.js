@@ -65,18 +65,24 @@ export class PathView {
     return METHODS.includes(get("method")) ? get("method") : "lerp";
   }
 
+  /** What is shown beside the path: optimal transport of the pictures, unless something else is chosen. */
+  #beside(state) {
+    if (METHODS.includes(state.beside)) return state.beside;
+    return state.beside === "nothing" || !this.snapshot.draws || this.method === "transport" ? "nothing" : "transport";
+  }
+
   #settings(state) {
     const steps = h("input", { type: "number", min: 2, max: 60, value: state.steps ?? (state.c ? 7 : 9), onchange: () => set({ steps: steps.value }, { push: true }) });
     fill(this.head,
       field("Method", select(METHODS, this.method, (method) => set({ method }, { push: true }))),
       field(state.c ? "Rows" : "Frames", steps),
-      state.c ? null : field("Beside it", select([["", "nothing"], ...METHODS], state.beside ?? "", (beside) => set({ beside }, { push: true }))),
+      state.c ? null : field("Beside it", select(["nothing", ...METHODS], this.#beside(state), (beside) => set({ beside }, { push: true }))),
       h("button", { type: "button", onclick: () => set({ a: state.b, b: state.a }, { push: true }) }, "Swap A and B"));
   }
 
   async #walk(state) {
     const { snapshot } = this, steps = Number(state.steps ?? 9);
-    const methods = [this.method, ...(METHODS.includes(state.beside) ? [state.beside] : [])];
+    const methods = [this.method, this.#beside(state)].filter((one) => one !== "nothing");
     const walks = await this.#latest.run((signal) => Promise.all(methods.map((method) =>
       snapshot.post("interpolate", { from: state.a, to: state.b, steps, method, pictures: true }, { signal }))));
     if (!walks) return;
