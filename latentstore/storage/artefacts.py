@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from latentstore.errors import ChecksumMismatch, CommitConflict, InputError, StorageError
+from latentstore.errors import ChecksumMismatch, CommitConflict, InputError, StorageError, UnknownVersion
 from latentstore.storage import files
 from latentstore.storage.layout import SpaceLayout
 from latentstore.storage.manifest import ArtefactKind, ArtefactRecord, FileRecord, Manifest
@@ -47,17 +47,18 @@ def write(layout: SpaceLayout, kind: ArtefactKind, suffix: str, content: Any) ->
     return FileRecord(layout.name(path), size, sha256)
 
 
-def read(layout: SpaceLayout, record: FileRecord) -> bytes:
-    """Read a whole file and check it.
+def read(layout: SpaceLayout, record: FileRecord, version: int) -> bytes:
+    """Read a whole file of a version and check it.
 
     Raises:
         ChecksumMismatch: It is missing or not what the manifest says.
+        UnknownVersion: It is gone because the version was vacuumed.
     """
     path = layout.file(record.name)
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise _missing(path) from error
+        raise _missing(layout, path, version) from error
     except OSError as error:
         raise files.unreadable(path, error) from error
     if len(content) != record.size or hashlib.sha256(content).hexdigest() != record.sha256:
@@ -65,13 +66,13 @@ def read(layout: SpaceLayout, record: FileRecord) -> bytes:
     return content
 
 
-def checked(layout: SpaceLayout, record: FileRecord) -> Path:
-    """The path of a file that was checked as by `read`, for what maps it."""
+def checked(layout: SpaceLayout, record: FileRecord, version: int) -> Path:
+    """The path of a version's file that was checked as by `read`, for what maps it."""
     path = layout.file(record.name)
     try:
         same = path.stat().st_size == record.size and files.sha256_of(path) == record.sha256
     except FileNotFoundError as error:
-        raise _missing(path) from error
+        raise _missing(layout, path, version) from error
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}; check the disk and the permissions") from error
     if not same:
@@ -79,7 +80,9 @@ def checked(layout: SpaceLayout, record: FileRecord) -> Path:
     return path
 
 
-def _missing(path: Path) -> ChecksumMismatch:
+def _missing(layout: SpaceLayout, path: Path, version: int) -> ChecksumMismatch | UnknownVersion:
+    if not layout.manifest(version).exists():
+        return files.vacuumed_while_open(version)
     return ChecksumMismatch(f"{path} is missing; it is derived: build it again, or open the newest version")
 
 

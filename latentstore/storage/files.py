@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from latentstore.errors import CommitConflict, StorageError
+from latentstore.errors import CommitConflict, StorageError, UnknownVersion
 
 TEMPORARY = ".tmp-"  # prefix of files being written that no one names yet
 BLOCK = 1 << 22  # bytes per write() of large buffers
@@ -69,6 +69,11 @@ def vacuumed(path: Path) -> CommitConflict:
         f"{path} was removed before a version named it; repeat the change, and give vacuum a grace longer than any "
         "write takes"
     )
+
+
+def vacuumed_while_open(version: int) -> UnknownVersion:
+    """The error to raise when vacuum took a version whose files were not all mapped yet."""
+    return UnknownVersion(f"version {version} was vacuumed while it was open; open the newest snapshot")
 
 
 def sync_folder(folder: Path) -> None:

@@ -71,7 +71,7 @@ class MappedFiles:
             return files.vacuumed(path)
         if self._layout.manifest(self.version).exists():
             return ChecksumMismatch(f"{path} is missing; {REMEDY}")
-        return UnknownVersion(f"version {self.version} was vacuumed while it was open; open the newest snapshot")
+        return files.vacuumed_while_open(self.version)
 
     def _read(self, record: FileRecord, read: Callable[[mmap.mmap], T]) -> T:
         content = self._content(record)

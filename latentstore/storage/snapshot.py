@@ -261,12 +261,13 @@ class Snapshot:
 
         Raises:
             ChecksumMismatch: It is missing or not what the manifest says.
+            UnknownVersion: It is gone because the version was vacuumed.
         """
-        return artefacts.read(self.layout, record)
+        return artefacts.read(self.layout, record, self.version)
 
     def checked(self, record: FileRecord) -> Path:
         """The path of an artefact's file, checked as by `read`, for what maps it."""
-        return artefacts.checked(self.layout, record)
+        return artefacts.checked(self.layout, record, self.version)
 
     def _known(self, names: list[str]) -> list[str]:
         for name in names:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 import latentstore as ls
-from latentstore.errors import ChecksumMismatch, CommitConflict, NotSupported
+from latentstore.errors import ChecksumMismatch, CommitConflict, NotSupported, UnknownVersion
 from latentstore.space import growing
 
 D = 32
@@ -235,3 +237,17 @@ def test_a_space_that_was_too_small_for_an_index_says_when_one_pays(tmp_path, ve
     assert any("run build_index()" in advice for advice in space.status().advice)
     space.build_index("flat")  # asked for by name
     assert not space.status().advice
+
+
+def test_a_reader_whose_version_was_vacuumed_is_told_so(tmp_path, space, vectors):
+    opened, late = (ls.open(tmp_path / "a.store", mode="r").space("grows") for _ in range(2))
+    found = opened.search(vectors[8100], 3).ids.tolist()
+    space.delete(["i0"])
+    space.build_index("ivf", target_recall=0.9)
+    now = timedelta(0)
+    space.files.vacuum(now, grace=now)
+    assert opened.search(vectors[8100], 3).ids.tolist() == found, "what it has open stays"
+    with pytest.raises(UnknownVersion, match=f"version {late.version} was vacuumed while it was open"):
+        late.search(vectors[8100], 3)
+    assert late.get("i0").num_rows == 1, "rows are held from the start"
+    assert late.refresh().search(vectors[8100], 3).shortfall == 0
