@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
@@ -36,6 +36,23 @@ def check_metric(metric: str) -> Metric:
 def whole_number(text: str) -> int | None:
     """The number below 10¹⁸ that ASCII digits write; None for anything else ("²" is a digit, too, but no number)."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
+def without_nan(values: Iterable[Any]) -> list[Any]:
+    """The same values, None for NaN: what is no number is unknown."""
+    return [None if one != one else one for one in values]
+
+
+def check_seed(seed: Any) -> int:
+    """A seed that every generator takes: a whole number from 0 to 2³² − 1.
+
+    Raises:
+        InputError: Anything else.
+    """
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 1 << 32:
+        raise InputError(f"seed is {seed!r}; choose a whole number from 0 to {(1 << 32) - 1}")
+    return int(seed)
 
 
 def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = "vectors", first_row: int = 0) -> Array:

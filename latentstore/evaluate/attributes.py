@@ -9,6 +9,7 @@ import numpy as np
 
 from latentstore import geometry
 from latentstore.errors import InputError, UnknownAttribute, suggest
+from latentstore.types import without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -102,7 +103,7 @@ def undo_error(space: EmbeddingSpace, *, chains: int = CHAINS, seed: int = 0) ->
 def _members(space: EmbeddingSpace, column: str) -> dict[str, Int64[Array, " r"]]:
     space.check_columns([column])
     rows = space.snapshot.live_rows()
-    values = space.snapshot.columns(rows, [column])[column].to_pylist()
+    values = without_nan(space.snapshot.columns(rows, [column])[column].to_pylist())
     texts = np.array(["" if one is None else str(one) for one in values], dtype=str)
     known = np.array([one is not None for one in values], bool)
     return {str(name): rows[known & (texts == name)] for name in np.unique(texts[known])}

@@ -242,6 +242,8 @@ class _Trial:
         untried: Callable[[str, InputError], None] | None,
     ) -> None:
         self.space, self.judge, self.rows, self.items, self.untried = space, judge, rows, items, untried
+        if not len(rows):
+            raise InputError("no items to edit are given; name some")
         self.latents = space.snapshot.vectors(rows)
         self.before = said(space, judge, self.latents)
 

@@ -11,6 +11,7 @@ from latentstore.errors import DidNotConverge, InputError
 from latentstore.evaluate.probes import linear_probe
 from latentstore.evaluate.votes import said
 from latentstore.space.surroundings import REALISTIC
+from latentstore.types import without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -44,11 +45,12 @@ def erasure_metrics(
         DidNotConverge: The probe did not.
     """
     space.check_columns([column])
-    labels = [
-        np.array([str(one) for one in space.snapshot.columns(rows, [column])[column].to_pylist()], dtype=str)
-        for rows in (train, test)
-    ]
-    latents = [space.snapshot.vectors(rows) for rows in (train, test)]
+    labels, latents = [], []
+    for rows in (train, test):
+        values = without_nan(space.snapshot.columns(rows, [column])[column].to_pylist())
+        known = np.array([one is not None for one in values], bool)
+        labels.append(np.array([str(one) for one in values if one is not None], dtype=str))
+        latents.append(space.snapshot.vectors(rows[known]))
     names, counts = np.unique(labels[0], return_counts=True)
     if not 2 <= len(names) <= space.dim:
         raise InputError(f"column {column!r} has {len(names)} values; erasing needs 2 to {space.dim} in this space")
@@ -92,6 +94,8 @@ def counterfactual_metrics(
     """
     rows = space.snapshot.live_rows() if among is None else among
     generator = np.random.default_rng(seed)
+    if not len(rows):
+        raise InputError("no items to solve counterfactuals of; name some")
     chosen = np.sort(generator.choice(rows, min(items, len(rows)), replace=False))
     names = [str(name) for name in space.latent_classifier(column).model.names]
     known = space.snapshot.columns(chosen, [column])[column].to_pylist()
@@ -111,6 +115,6 @@ def counterfactual_metrics(
         found |= {
             "counterfactual_success": float((shown == np.array(labels, dtype=str)).mean()),
             "counterfactual_realistic": float(np.mean([one.realism >= REALISTIC for one in moves])),
-            "counterfactual_length": float(np.mean([one.relative for one in moves])),
+            "counterfactual_length": float(np.nanmean([one.relative for one in moves])),
         }
     return found

@@ -39,7 +39,7 @@ class Vote:
 
     def predictions_at(self, latents: Float32[Array, "n d"]) -> dict[str, Shaped[Array, " n"]]:
         """By column, the value that most of the ten nearest items have, shape (n,), dtype object."""
-        rows = self._space.search(latents, VOTERS).rows
+        rows = self._space.search(latents, min(VOTERS, len(self._space))).rows
         known, where = np.unique(rows, return_inverse=True)
         table, found = self._space.snapshot.columns(known, list(self.names)), {}
         for column in self.names:

@@ -15,6 +15,7 @@ from latentstore.geometry.attributes import (
 )
 from latentstore.geometry.centroids import Centroids, centroids
 from latentstore.geometry.clusters import Clusters, cluster
+from latentstore.geometry.cores import one_core
 from latentstore.geometry.counterfactual import Move, smallest_move
 from latentstore.geometry.dimension import IntrinsicDimension, levina_bickel, two_nn
 from latentstore.geometry.erasure import Eraser, EraserFitter, indicators
@@ -82,6 +83,7 @@ __all__ = [
     "mean_difference",
     "mix_gaussian",
     "normalise",
+    "one_core",
     "pairwise_distances",
     "pairwise_similarities",
     "polyline_length",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentstore.errors import DidNotConverge, InputError
+from latentstore.geometry.cores import one_core
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def cluster(latents: Float[Array, "n d"], count: int | None = None, *, seed: int
     sample = np.random.default_rng(seed).permutation(len(latents))[:JUDGED]
     best: Clusters | None = None
     tried: dict[int, float] = {}
-    with threadpool_limits(1):
+    with one_core(), threadpool_limits(1, user_api="openmp"):
         for parts in [count] if count is not None else range(2, min(MOST, different - 1) + 1):
             members, centres = _lloyd(latents, parts, seed)
             if len(np.unique(members[sample])) < 2:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -143,7 +145,7 @@ def _fill(image: Float64[Array, "h w"], mass: float) -> Float64[Array, "h w"]:
     if mass <= 0 or values[0] <= 0:
         return np.zeros_like(image)
     # With the j largest at 1, s = (mass − j) / Σ of the others: the first j where the next one then stays below 1.
-    rest = values.sum() - np.concatenate([[0.0], np.cumsum(values)[:-1]])
+    rest = np.cumsum(values[::-1])[::-1]  # from the smallest on: a difference of sums would lose them
     left = mass - np.arange(len(values))
     fits = np.flatnonzero(left * values <= rest)
     if not len(fits) or rest[fits[0]] <= 0:  # more mass than inked pixels can hold
@@ -167,16 +169,21 @@ def _checked(images: Array, weights: Array, ink: str) -> tuple[Float64[Array, "k
     return (1 - values if ink == "dark" else values), shares / shares.sum()
 
 
+_importing = Lock()  # of POT, for which the environment is changed for a moment
+
+
+@cache
 def pot() -> Any:
     """POT, imported on first use, for NumPy only: it would load torch, jax and tensorflow if it found them."""
     hidden = {f"POT_BACKEND_DISABLE_{name}": "1" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")}
-    before = {name: os.environ.get(name) for name in hidden}
-    os.environ.update(hidden)
-    try:
-        return importlib.import_module("ot")
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with _importing:
+        before = {name: os.environ.get(name) for name in hidden}
+        os.environ.update(hidden)
+        try:
+            return importlib.import_module("ot")
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

@@ -62,6 +62,10 @@ def spherical_mean(
         tangent = shares @ (stretch[:, None] * (directions - cosines[:, None] * mean))
         residual = float(np.linalg.norm(tangent))
         if residual < tolerance:
+            if (shares[cosines < -1 + 1e-12] > 0).any():  # turning either way would bring it nearer
+                raise InputError(
+                    "two directions are opposite: no mean is nearest to them; change a weight, or use lerp"
+                )
             return np.asarray(length * mean)
         mean = np.cos(residual) * mean + np.sin(residual) * tangent / residual
         mean /= np.linalg.norm(mean)

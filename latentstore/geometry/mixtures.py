@@ -7,13 +7,13 @@ component.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentstore.errors import DidNotConverge, InputError
+from latentstore.geometry.cores import one_core
 from latentstore.geometry.sampling import Mixture, fit_gaussian
 from latentstore.types import Array
 
@@ -50,20 +50,18 @@ def fit_mixture(
         The mixture.
 
     Raises:
-        InputError: Fewer latents than components, or components < 1.
+        InputError: Fewer latents than components, so few that none has two, or components < 1.
         DidNotConverge: `max_iterations` were not enough.
     """
     if not 1 <= components <= len(latents):
         raise InputError(f"{components} components for {len(latents)} latents; choose 1 to the number of latents")
     if components == 1:
         return fit_gaussian(latents)
-    from threadpoolctl import threadpool_limits
-
     whole = fit_gaussian(latents)
     centre, factor = whole.means[0], whole.factors[0]
     white = _whitened(np.asarray(latents, np.float64) - centre, factor)
     features = _Features(white)
-    with threadpool_limits(1, user_api="blas"):  # as thin as these products are, more threads wait for each other
+    with one_core():
         found = _from_sums(features.sums(_start(white, components, seed)), features, prior)
         before, growth = -np.inf, np.inf
         for _ in range(max_iterations):
@@ -155,6 +153,8 @@ class _Features:
 def _from_sums(sums: Float64[Array, "c f"], features: _Features, prior: float) -> _Components:
     """The maximum of the expected likelihood, with a little of the pooled covariance in each."""
     sums = sums[sums[:, 0] >= FEWEST]
+    if not len(sums):
+        raise InputError(f"no component has {FEWEST:.0f} latents; ask for fewer components")
     size, d = sums[:, 0], features.dim
     means = sums[:, 1 : d + 1] / size[:, None]
     scatter = np.zeros((len(sums), d, d))
@@ -168,12 +168,10 @@ def _from_sums(sums: Float64[Array, "c f"], features: _Features, prior: float) -
 
 def _start(white: Float32[Array, "n d"], components: int, seed: int) -> Int64[Array, " n"]:
     from sklearn.cluster import MiniBatchKMeans
-    from sklearn.exceptions import ConvergenceWarning
 
-    means = MiniBatchKMeans(components, random_state=seed, n_init=1, batch_size=4096, max_iter=20)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct latents than components: some are dropped
-        return np.asarray(means.fit_predict(white))
+    wanted = min(components, len(np.unique(white, axis=0)))
+    means = MiniBatchKMeans(wanted, random_state=seed, n_init=1, batch_size=4096, max_iter=20)
+    return np.asarray(means.fit_predict(white))
 
 
 def _whitened(centred: Float64[Array, "n d"], factor: Float64[Array, "d d"]) -> Float32[Array, "n d"]:

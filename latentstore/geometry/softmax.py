@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentstore.errors import DidNotConverge, InputError, ShapeMismatch
+from latentstore.geometry.cores import one_core
 from latentstore.types import Array
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ def fit_softmax(latents: Float32[Array, "n d"], labels: Shaped[Array, " n"]) -> 
         DidNotConverge: The optimum was not reached in 500 steps.
     """
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
 
     if len(latents) != len(labels):
         raise ShapeMismatch(f"{len(labels)} labels for {len(latents)} latents; pass one each")
@@ -94,10 +94,10 @@ def fit_softmax(latents: Float32[Array, "n d"], labels: Shaped[Array, " n"]) -> 
 
     start = np.zeros(shape[0] * shape[1])
     options = {"maxiter": MAX_STEPS, "gtol": TOLERANCE, "ftol": 0.0, "maxcor": 20}
-    with threadpool_limits(1, user_api="blas"):  # products this thin run slower on more threads, 10× on a busy machine
+    with one_core():
         fitted = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     residual = float(np.abs(fitted.jac).max())
-    if residual > 10 * TOLERANCE:  # float32 sums may stop the line search just short of the tolerance
+    if not residual <= 10 * TOLERANCE:  # NaN neither; float32 sums may stop the line search just short of the tolerance
         raise DidNotConverge(
             "the linear classifier did not converge; pass finite latents of one scale",
             iterations=int(fitted.nit),
@@ -112,6 +112,10 @@ def _whitening(latents: Float32[Array, "n d"]) -> tuple[Float32[Array, " d"], Fl
     """Mean, and the map to unit variance in every direction that has any."""
     mean = latents.mean(axis=0, dtype=np.float64)
     centred = latents - mean.astype(np.float32)
+    # By their correlations: axes of very different scales would hide the smaller ones behind the rounding of the rest.
+    scales = centred.std(axis=0, dtype=np.float64)
+    scales[scales <= 1e-30] = 1.0
+    centred /= scales.astype(np.float32)
     values, vectors = np.linalg.eigh((centred.T @ centred / len(latents)).astype(np.float64))
     kept = values > 1e-7 * max(float(values[-1]), 1e-30)
-    return mean.astype(np.float32), (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+    return mean.astype(np.float32), (vectors[:, kept] / np.sqrt(values[kept]) / scales[:, None]).astype(np.float32)

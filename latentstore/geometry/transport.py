@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -130,9 +128,7 @@ def match(source: Float[Array, "n d"], target: Float[Array, "n d"]) -> Int64[Arr
         raise ShapeMismatch(f"sets have shapes {a.shape} and {b.shape}; match equally many latents of one space")
     if not 1 <= len(a) <= MOST_MATCHED:
         raise InputError(f"{len(a)} latents to match; choose 1 to {MOST_MATCHED}")
-    with _solved(f"the match of {len(a)} latents was not found; match fewer"):
-        plan = pot().lp.emd([], [], _squared(a, b), numItermax=MOST_PIVOTS)
-    return np.asarray(plan.argmax(axis=1))
+    return np.asarray(_plan(a, b)[0].argmax(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +170,8 @@ def cloud_barycenter(
         ShapeMismatch, NotFinite, InputError: Clouds or weights that are none.
         DidNotConverge: `max_iterations` were not enough.
 
-    Source: M. Cuturi, A. Doucet, Fast computation of Wasserstein barycenters, ICML 2014, algorithm 2, as in POT.
+    Source: M. Cuturi, A. Doucet, Fast computation of Wasserstein barycenters, ICML 2014, algorithm 2 with steps of
+    length 1: each point moves to the mean of where its mass goes. POT solves each match.
     """
     given, shares = [np.asarray(one, np.float64) for one in clouds], np.asarray(weights, np.float64)
     if not given or shares.shape != (len(given),) or any(one.ndim != 2 or not len(one) for one in given):
@@ -194,33 +191,37 @@ def cloud_barycenter(
     heaviest = given[int(shares.argmax())]
     start = heaviest[np.random.default_rng(seed).choice(len(heaviest), size, replace=size > len(heaviest))]
     spread = float(np.sqrt(np.mean([one.var(axis=0).sum() for one in given]))) or 1.0
-    lp = pot().lp
-    with _solved(f"a match of {size} points of the barycenter was not found; pass smaller clouds"):
-        found, log = lp.free_support_barycenter(
-            given, [np.full(len(one), 1 / len(one)) for one in given], start, weights=shares,
-            numItermax=max_iterations, stopThr=size * (tolerance * spread) ** 2, log=True,
-        )  # fmt: skip
-        cost = sum(w * lp.emd2([], [], _squared(found, one)) for w, one in zip(shares, given, strict=True))
-    moved = log["displacement_square_norms"]
-    residual = float(np.sqrt(moved[-1] / size)) / spread
-    if residual > tolerance:
+    found, residual = start, float("inf")
+    for iterations in range(1, max_iterations + 1):
+        before = found
+        found = np.zeros_like(before)
+        for share, one in zip(shares, given, strict=True):
+            found += share * size * (_plan(before, one)[0] @ one)
+        residual = float(np.sqrt(np.square(found - before).sum() / size)) / spread
+        if residual <= tolerance:
+            cost = sum(share * _plan(found, one)[1] for share, one in zip(shares, given, strict=True))
+            return CloudBarycenter(found, float(cost), iterations)
+    raise DidNotConverge(
+        f"the barycenter of {len(given)} clouds still moves; raise tolerance or max_iterations",
+        iterations=max_iterations,
+        residual=residual,
+    )
+
+
+def _plan(a: Float64[Array, "n d"], b: Float64[Array, "m d"]) -> tuple[Float64[Array, "n m"], float]:
+    """How much of each point of one set goes to each of another, all of a set weighing alike, and what that costs.
+
+    Raises:
+        DidNotConverge: The network simplex.
+    """
+    plan, log = pot().lp.emd([], [], _squared(a, b), numItermax=MOST_PIVOTS, log=True)
+    if log["warning"] is not None:
         raise DidNotConverge(
-            f"the barycenter of {len(given)} clouds still moves; raise tolerance or max_iterations",
-            iterations=len(moved),
-            residual=residual,
+            f"no match of {len(a)} and {len(b)} points was found ({log['warning']}); match fewer",
+            iterations=MOST_PIVOTS,
+            residual=float("inf"),
         )
-    return CloudBarycenter(found, float(cost), len(moved))
-
-
-@contextmanager
-def _solved(message: str) -> Iterator[None]:
-    """Raise where POT's network simplex only warns."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            yield
-        except UserWarning as warning:
-            raise DidNotConverge(f"{message} ({warning})", iterations=MOST_PIVOTS, residual=float("inf")) from warning
+    return np.asarray(plan), float(log["cost"])
 
 
 def _squared(a: Float64[Array, "n d"], b: Float64[Array, "m d"]) -> Float64[Array, "n m"]:

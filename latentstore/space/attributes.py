@@ -14,6 +14,7 @@ from latentstore import geometry
 from latentstore.errors import ConfigInvalid, InputError, NotSupported, UnknownAttribute, suggest
 from latentstore.expression import parse
 from latentstore.space.concepts import attribute_schema, concept_record
+from latentstore.types import check_seed, without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -65,6 +66,7 @@ def fit_attribute(
     if method not in METHODS:
         hint = "fit_directions finds those without labels" if method in UNSUPERVISED else suggest(method, METHODS)
         raise ConfigInvalid(f"unknown method {method!r} of attribute {name!r}; {hint}")
+    check_seed(seed)
     check_attribute_name(name)
     _check_options(name, method, balance, orthogonal_to)
     snapshot = space.snapshot
@@ -131,6 +133,7 @@ def fit_directions(
     """
     if method not in UNSUPERVISED:
         raise ConfigInvalid(f"unknown method {method!r} of directions; {suggest(method, UNSUPERVISED)}")
+    check_seed(seed)
     prefix = DEFAULT_NAMES[method] if name is None else name
     check_attribute_name(f"{prefix}{count}")
     snapshot = space.snapshot
@@ -160,7 +163,12 @@ def fit_directions(
         told = {"method": method, "count": count, "directions": prefix, "order": order, "where": where, "seed": seed,
                 "resamples": resamples}  # fmt: skip
         records.append(_record(space, row, told))
-    return space.files.put_artefacts(space.version, concepts=records)
+    beyond = [  # of an earlier family of more: they are not orthogonal to these
+        one.name
+        for one in snapshot.manifest.concepts
+        if one.properties.get("directions") == prefix and one.properties.get("order", 0) > count
+    ]
+    return space.files.put_artefacts(space.version, concepts=records, remove=[("concepts", name) for name in beyond])
 
 
 def fit_again(space: EmbeddingSpace, record: ArtefactRecord) -> int:
@@ -237,7 +245,7 @@ def _rows(space: EmbeddingSpace, given: Clause) -> Int64[Array, " r"]:
 def _strata(space: EmbeddingSpace, rows: Int64[Array, " r"], columns: Sequence[str]) -> list[object]:
     space.check_columns(columns)
     table = space.snapshot.columns(rows, list(columns))
-    return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+    return list(zip(*(without_nan(table[column].to_pylist()) for column in columns), strict=True))
 
 
 def _known(space: EmbeddingSpace, name: str, other: str) -> Float32[Array, " d"]:

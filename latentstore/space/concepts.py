@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from latentstore import geometry
 from latentstore.errors import UnknownLabel
 from latentstore.storage import ArtefactRecord, FileRecord
+from latentstore.types import without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -74,7 +75,8 @@ def fit_centroids(space: EmbeddingSpace, column: str = "label") -> Manifest:
     snapshot = space.snapshot
     space.check_columns([column])
     rows = snapshot.live_rows()
-    labels = [None if x is None else str(x) for x in snapshot.columns(rows, [column])[column].to_pylist()]
+    values = without_nan(snapshot.columns(rows, [column])[column].to_pylist())
+    labels = [None if x is None else str(x) for x in values]
     fitted = geometry.centroids(snapshot.vectors(rows), labels)
     table = pa.table(
         {

@@ -138,7 +138,7 @@ def counterfactual(
         confidence=move.confidence,
         before_confidence=float(chances[before]),
         length=move.length,
-        relative=move.length / gap if gap else 0.0,
+        relative=0.0 if not move.length else move.length / gap if gap else float("nan"),
         realism=latent.realism(),
         nearest=nearest,
         distance=distance,

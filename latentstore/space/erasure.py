@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,10 +44,11 @@ def _concept(space: EmbeddingSpace, by: str) -> tuple[Int64[Array, " r"], Float6
     column = space.snapshot.columns(rows, [by])[by]
     kind = space.snapshot.column_types[by]
     values = column.to_pylist()
-    known = np.array([one is not None and one == one for one in values], bool)
+    floating = pa.types.is_floating(kind)
+    known = np.array([one is not None and (not floating or isfinite(one)) for one in values], bool)
     rows = rows[known]
     kept = [one for one, there in zip(values, known, strict=True) if there]
-    if pa.types.is_floating(kind):
+    if floating:
         return rows, np.array(kept, np.float64)[:, None]
     texts = np.array([str(one) for one in kept], dtype=object)
     different = len(set(texts))

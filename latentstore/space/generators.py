@@ -13,6 +13,7 @@ import numpy as np
 from latentstore import geometry
 from latentstore.errors import ChecksumMismatch, InputError, NotSupported, UnknownLabel, suggest
 from latentstore.storage import ArtefactRecord
+from latentstore.types import check_seed, without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -76,8 +77,8 @@ def compute_mixtures(space: EmbeddingSpace, column: str | None) -> Mixtures:
         InputError: Too few items.
     """
     rows = _some(space, FITTED_ROWS)
-    from threadpoolctl import threadpool_limits
-
+    if not len(rows):
+        raise InputError(f"space {space.name!r} has no items that a mixture could be fitted to; add some")
     latents = space.snapshot.vectors(rows)
     names, which = _labels(space, rows, column) if column is not None else _grouped(latents)
     most = max(1, COMPONENTS // len(names))
@@ -87,8 +88,7 @@ def compute_mixtures(space: EmbeddingSpace, column: str | None) -> Mixtures:
         mine = latents[which == number]
         return _part(mine, max(1, min(most, len(mine) // least)), latents)
 
-    # A thread per label and core: the limit is taken here once, as those inside the fits would undo each other's.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with geometry.one_core(), ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = dict(zip(names, pool.map(fitted, range(len(names))), strict=True))
     sizes = np.bincount(which, minlength=len(names)).tolist()
     return Mixtures(column, parts, dict(zip(names, sizes, strict=True)))
@@ -152,6 +152,7 @@ def fit_flow(
     """Train a flow and publish it as a new version."""
     from latentstore.encoders import train_flow
 
+    check_seed(seed)
     mixtures = open_whole(space) if column is None else open_mixtures(space, column)
     rows = _some(space, FITTED_ROWS)
     latents = space.snapshot.vectors(rows)
@@ -202,7 +203,8 @@ def _labels(
 ) -> tuple[list[str | None], Int64[Array, " r"]]:
     """The labels that occur, sorted, None last; and the position in them of each row's."""
     space.check_columns([column])
-    values = [None if v is None else str(v) for v in space.snapshot.columns(rows, [column])[column].to_pylist()]
+    found = without_nan(space.snapshot.columns(rows, [column])[column].to_pylist())
+    values = [None if v is None else str(v) for v in found]
     if len(set(values)) > MOST_LABELS:
         raise InputError(
             f"column {column!r} has {len(set(values))} values; a generator learns up to {MOST_LABELS}: name another "
@@ -216,7 +218,7 @@ def _places(
     space: EmbeddingSpace, rows: Int64[Array, " r"], column: str, names: list[str | None]
 ) -> Int64[Array, " r"]:
     """The position in `names` of each row's label, −1 where it is none of them."""
-    found = space.snapshot.columns(rows, [column])[column].to_pylist()
+    found = without_nan(space.snapshot.columns(rows, [column])[column].to_pylist())
     return _numbers([None if value is None else str(value) for value in found], names)
 
 

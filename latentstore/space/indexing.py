@@ -16,6 +16,7 @@ from latentstore.errors import CommitConflict, ConfigInvalid, StorageError
 from latentstore.index import ApproximateIndex, choose_kind
 from latentstore.storage import ArtefactRecord
 from latentstore.storage.files import discard
+from latentstore.types import check_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -56,6 +57,7 @@ def build_index(
         raise ConfigInvalid(
             f"target_recall is {target_recall}; choose a number between 0 and 1, or kind='flat' for 1.0"
         )
+    check_seed(seed)
     chosen = choose_kind(kind, len(snapshot), snapshot.dim)
     rows = snapshot.live_rows()
     properties = {"kind": chosen, "wanted": kind, **coverage(snapshot)}

@@ -14,6 +14,7 @@ from latentstore.errors import ChecksumMismatch, ConfigInvalid, NotFound, sugges
 from latentstore.geometry import normalise
 from latentstore.space.concepts import read_parquet
 from latentstore.storage import ArtefactRecord
+from latentstore.types import check_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -54,6 +55,7 @@ def fit_map(
         if option in GIVEN:
             raise ConfigInvalid(f"option {option!r} of a map comes from the space itself; leave it out")
     check_options(method, options)
+    check_seed(seed)
     snapshot = space.snapshot
     rows = snapshot.live_rows()
     original = snapshot.vectors(rows)

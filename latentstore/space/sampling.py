@@ -13,6 +13,7 @@ from latentstore.errors import ConfigInvalid, InputError, NotSupported, suggest
 from latentstore.space import density
 from latentstore.space.shown import notebook
 from latentstore.space.surroundings import Surroundings, surroundings
+from latentstore.types import check_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Shaped
@@ -134,6 +135,7 @@ def sample(
     """
     if n < 1:
         raise InputError(f"n is {n}; ask for at least one sample")
+    check_seed(seed)
     geometry.check_truncation(truncation)
     method = method or "gmm"
     if method not in METHODS:

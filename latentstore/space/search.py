@@ -98,6 +98,12 @@ class Searcher:
             rows, distances = self._exactly(queries, k, chosen, explanation)
         return rows, distances, explanation
 
+    def euclidean(self, queries: Float32[Array, "m d"], k: int) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+        """Rows and Euclidean distances of the k nearest, whatever the space's metric, by comparing all vectors."""
+        if not len(self.snapshot):
+            return _nothing(queries, k)
+        return rank(self.snapshot.gather, queries, scan(self._blocks(0, None), queries, k, "l2"), k, "l2")
+
     def _plan(self, matching: int | None, recall: float | None) -> tuple[Plan, Operating | None]:
         index, live = self.index, len(self.snapshot)
         point = index.built.operating(recall, filtered=matching is not None) if index else None

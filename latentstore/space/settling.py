@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentstore.errors import InputError, NotSupported
+from latentstore.space.density import nearest
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -39,7 +40,7 @@ def settle(space: EmbeddingSpace, latents: Float32[Array, "n d"], amount: float 
         raise NotSupported(f"settling needs {NEIGHBOURS} items around, and the space has {len(space)}; add more")
     if not len(latents):
         return latents
-    rows, *_ = space.searcher.search(latents, NEIGHBOURS)
+    rows, _ = nearest(space, latents, NEIGHBOURS)
     known, where = np.unique(rows, return_inverse=True)
     around = space.snapshot.vectors(known)[where.reshape(rows.shape)]
     wide = latents.astype(np.float64)

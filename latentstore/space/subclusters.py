@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from latentstore import geometry
 from latentstore.errors import InputError
+from latentstore.types import check_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
@@ -99,6 +100,7 @@ class Subclusters:
 
 def subclusters(space: EmbeddingSpace, where: str, count: int | None = None, *, seed: int = 0) -> Subclusters:
     """Part the items that a predicate matches; see `EmbeddingSpace.subclusters`."""
+    check_seed(seed)
     rows = space.matching(where)
     if len(rows) < 3:
         raise InputError(f"{len(rows)} items match {where!r}; clusters need at least 3")

@@ -39,7 +39,13 @@ class Surroundings:
 
 
 def surroundings(space: EmbeddingSpace, latents: Float32[Array, "n d"], *, recall: float | None = None) -> Surroundings:
-    """Look around latents (n, d); `recall` as of a search: 1.0 compares with every item."""
+    """Look around latents (n, d); `recall` as of a search: 1.0 compares with every item.
+
+    Raises:
+        NotSupported: The space has no items.
+    """
+    if not len(space):
+        raise NotSupported(f"space {space.name!r} has no items to compare with; add some")
     found = space.search(latents, 1, recall=recall)
     realism = labels = None
     with contextlib.suppress(NotSupported):  # too few items to have neighbours: said by None
@@ -90,8 +96,6 @@ def reports(space: EmbeddingSpace, latents: Float32[Array, "n d"]) -> list[Laten
     Raises:
         NotSupported: The space has no items.
     """
-    if not len(space):
-        raise NotSupported(f"space {space.name!r} has no items to compare with; add some")
     around = surroundings(space, latents, recall=1.0)  # few latents, each of which is told about
     return [
         LatentReport(

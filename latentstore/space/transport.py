@@ -12,6 +12,7 @@ import numpy as np
 from latentstore import geometry
 from latentstore.errors import ConfigInvalid, InputError, NotSupported, UnknownLabel, suggest
 from latentstore.space.latent import Latent, as_latent, as_queries
+from latentstore.types import check_seed, without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int64, Shaped
@@ -177,6 +178,7 @@ def set_barycenter(
     space: EmbeddingSpace, weights: Mapping[str, float], n: int, points: int | None, seed: int
 ) -> SetBarycenter:
     """The weighted mean of sets of items: see `EmbeddingSpace.set_barycenter`."""
+    check_seed(seed)
     shares = _shares(weights)
     if not 1 <= n <= geometry.MOST_MATCHED:
         raise InputError(f"n is {n}; choose 1 to {geometry.MOST_MATCHED} items of each set")
@@ -254,7 +256,7 @@ def fit_transport(space: EmbeddingSpace, column: str, source: str, target: str) 
     """
     space.check_columns([column])
     rows = space.snapshot.live_rows()
-    found = space.snapshot.columns(rows, [column])[column].to_pylist()
+    found = without_nan(space.snapshot.columns(rows, [column])[column].to_pylist())
     values: Shaped[Array, " r"] = np.array([None if one is None else str(one) for one in found], object)
     gaussians = []
     for label in (source, target):
@@ -281,6 +283,7 @@ def transport(
 
 def displace(space: EmbeddingSpace, source: str, target: str, n: int | None, seed: int) -> Displacement:
     """Match the items of two predicates: see `EmbeddingSpace.displace`."""
+    check_seed(seed)
     found = [space.matching(where) for where in (source, target)]
     count = min(*map(len, found), DISPLACED if n is None else n)
     if count < 1:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentstore.errors import InputError, NotFinite
-from latentstore.geometry.attributes.reliability import LOW, one_core
+from latentstore.geometry.attributes.reliability import LOW
+from latentstore.geometry.cores import one_core
 from latentstore.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Float64
 
 GROUPS = 256  # that samples are resampled in: as many second moments are kept, not one per sample
+FEWEST_GROUPS = 32  # in many dimensions, where a second moment is large:
+MOMENT_FLOATS = 1 << 25  # all of them take 256 MB at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,8 @@ def leading_directions(
     given = data if samples is None else np.asarray(samples, np.float64)
     if not 1 <= count <= data.shape[1]:
         raise InputError(f"count is {count} in {data.shape[1]} dimensions; choose 1 to {data.shape[1]} directions")
+    if resamples < 0:
+        raise InputError(f"resamples is {resamples}; choose 0 (no stability) or some hundred")
     if len(given) < 2 or len(data) < 2:
         raise InputError(f"{len(data)} latents do not vary; directions need at least 2")
     if not (np.isfinite(given).all() and np.isfinite(data).all()):
@@ -75,6 +80,8 @@ def leading_directions(
     with one_core():
         moments = _Moments.of(given, np.random.default_rng([seed, 0]), centred=samples is None)
         values, units = moments.leading(np.ones(len(moments.counts)))
+        if values.sum() <= 0:
+            raise InputError("the data does not vary along any direction; give other latents or samples")
         units = units[:, :count]
         units *= np.sign(units[np.abs(units).argmax(axis=0), np.arange(count)])
         along = data @ units
@@ -125,14 +132,13 @@ class _Moments:
     @classmethod
     def of(cls, samples: Float64[Array, "m d"], generator: np.random.Generator, *, centred: bool) -> _Moments:
         about = samples - samples.mean(axis=0) if centred else samples  # near 0, where squares lose no digits
-        groups = np.array_split(generator.permutation(len(about)), min(GROUPS, len(about)))
-        parts = [about[rows] for rows in groups]
-        return cls(
-            np.array([len(part) for part in parts], np.float64),
-            np.array([part.sum(axis=0) for part in parts]),
-            np.array([part.T @ part for part in parts]),
-            centred,
-        )
+        most = min(GROUPS, max(FEWEST_GROUPS, MOMENT_FLOATS // about.shape[1] ** 2))
+        groups = np.array_split(generator.permutation(len(about)), min(most, len(about)))
+        squares = np.empty((len(groups), about.shape[1], about.shape[1]))
+        for square, rows in zip(squares, groups, strict=True):
+            np.matmul(about[rows].T, about[rows], out=square)
+        counts = np.array([len(rows) for rows in groups], np.float64)
+        return cls(counts, np.array([about[rows].sum(axis=0) for rows in groups]), squares, centred)
 
     def leading(self, often: Float64[Array, " g"]) -> tuple[Float64[Array, " d"], Float64[Array, "d d"]]:
         """Eigenvalues, descending, and eigenvectors, with each group counted so many times."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -44,14 +43,6 @@ class Method(Protocol):
         ...
 
 
-def one_core() -> AbstractContextManager[object]:
-    """While open, BLAS uses one thread: products this thin run slower on more, 10× on a busy machine."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits
-
-
 def stability(
     fitted: Fitted, classes: Classes, unit: Float64[Array, " d"], *, resamples: int, seed: int
 ) -> tuple[float, float]:
@@ -77,7 +68,8 @@ def stability(
     generator = np.random.default_rng([seed, 1])
     sizes = (len(classes.positive), len(classes.negative))
     cosines = []
-    for block in _blocks(resamples, max(sizes)):
+    strata, width = len(classes.counts), classes.positive.shape[1]
+    for block in _blocks(resamples, max(*sizes, strata * width)):
         counts = [
             np.stack([np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(block)]).astype(np.float32)
             for n in sizes

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentstore.errors import DidNotConverge, InputError
 from latentstore.geometry.attributes.classes import Classes
 from latentstore.geometry.attributes.logistic import Logistic
 from latentstore.geometry.attributes.means import Means
-from latentstore.geometry.attributes.reliability import Method, one_core, p_value, stability
+from latentstore.geometry.attributes.reliability import Method, p_value, stability
+from latentstore.geometry.cores import one_core
 from latentstore.geometry.scores import auc as area_under_curve
 from latentstore.types import Array
 
@@ -205,14 +208,15 @@ def logistic(
 
 
 def _fit(method: Method, name: str, classes: Classes, seed: int, resamples: int, permutations: int) -> AttributeVector:
-    """Measure on a seeded split of each class, then fit on everything."""
+    """Fit on everything, and measure on a seeded split of each class."""
     with one_core():
+        fitted = method.fit(classes)
+        unit, midpoint, gap = classes.scaled(fitted.normal)
         kept, held = classes.split(np.random.default_rng(seed))
         score = accuracy = float("nan")
         if kept is not None and all(any(map(len, side)) for side in held):
-            score, accuracy = _scores(method, kept, held)
-        fitted = method.fit(classes)
-        unit, midpoint, gap = classes.scaled(fitted.normal)
+            with suppress(InputError, DidNotConverge):  # of few items a part may not be parted though all of them are
+                score, accuracy = _scores(method, kept, held)
         steady = stability(fitted, classes, unit, resamples=resamples, seed=seed)
         chance = p_value(method, classes, permutations=permutations, seed=seed)
     return AttributeVector(

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from threading import Lock
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from latentstore.errors import ConfigInvalid, InputError
+from latentstore.errors import ConfigInvalid
+from latentstore.geometry import one_core
 from latentstore.server.calls import Call, Content
 from latentstore.server.handlers.queries import first, realism
 from latentstore.server.pictures import decoded, drawn
@@ -99,10 +99,8 @@ def sample(call: Call) -> Sampled:
     """Draw new latents from where the data lies."""
     asked: SampleAsked = call.body
     call.limits.check("samples", asked.n, "samples")
-    if not 0 <= asked.seed < 1 << 63:
-        raise InputError(f"seed is {asked.seed}; choose a whole number from 0 to {(1 << 63) - 1}")
     space = call.space()
-    with _one_fit, threadpool_limits(1):
+    with _one_fit, one_core():
         samples = space.sample(
             asked.n,
             method=asked.method,
