@@ -176,7 +176,7 @@ def barycenter_metrics(images: Float[Array, "n h w c"], *, pairs: int = 20, seed
         InputError: Fewer than two pictures.
     """
     if len(images) < 2 or pairs < 1:
-        raise InputError(f"{len(images)} pictures and {pairs} pairs; a barycenter has at least two, mix one pair or more")
+        raise InputError(f"{len(images)} pictures and {pairs} pairs; pass at least two, and one pair")
     values = images / 255.0 if images.dtype == np.uint8 else np.clip(images, 0, 1)
     generator = np.random.default_rng(seed)
     half = np.array([0.5, 0.5])

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qsl
@@ -37,6 +36,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 log = logging.getLogger("latentstore.server")
 WATCH = 0.5  # seconds between two looks at the keys, and for requests that take too long
 _ALWAYS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+SQL_RUNNING = 2  # queries at the same time: as many as the sandbox has processes
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,8 +52,12 @@ class App:
     def __init__(self, service: Service, guard: Guard, router: Router) -> None:
         self._service, self._guard, self._metrics, self._router = service, guard, service.metrics, router
         self._limits = service.limits
-        self._pool = ThreadPoolExecutor(self._limits.running, "latentstore-request")
-        self._pending = 0
+        # SQL has threads of its own: it may wait for a sandbox, and what waits must not keep the others from theirs.
+        self._pools = {
+            right: ThreadPoolExecutor(threads, f"latentstore-{right}")
+            for right, threads in (("read", self._limits.running), ("sql", SQL_RUNNING))
+        }
+        self._pending = dict.fromkeys(self._pools, 0)
         self._open: dict[asyncio.Task[Any] | None, float] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._watcher: asyncio.Task[None] | None = None
@@ -80,8 +84,8 @@ class App:
             template = route.path
             key = self._guard.check_key(_text(headers, b"authorization"), route.right)
             body = await self._body(route, headers, receive)
-            reply = await self._reply(route, path, scope, body)
-            status, content, media, more = 200, *self._encoded(reply, headers)
+            content, media, more = await self._reply(route, path, scope, body, headers)
+            status = 200
         except LatentStoreError as error:
             status, content, media = refusals.status_of(error), _encode(refusals.body_of(error)), JSON
             more = (*_ALWAYS, *(error.headers if isinstance(error, Refusal) else ()))
@@ -176,7 +180,10 @@ class App:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise Refusal(400, "JsonInvalid", f"the body is no JSON ({error}); send a JSON object") from error
 
-    async def _reply(self, route: Route, path: dict[str, str], scope: Scope, body: Any) -> Any:
+    async def _reply(
+        self, route: Route, path: dict[str, str], scope: Scope, body: Any, headers: dict[bytes, bytes]
+    ) -> tuple[bytes, str, Headers]:
+        """Content, its type and headers. What takes time, encoding included, is made in a thread."""
         query: dict[str, str] = {}
         if scope["query_string"]:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
@@ -185,17 +192,20 @@ class App:
             space = self._service.spaces.get(path["space"])
             found = await queries.plain_search(self._service, space, body) if self._inline(scope) else None
             if found is not None:
-                return found
+                return _encode(found), JSON, _ALWAYS
         call = Call(self._service, path, query, body)
         if route.inline:
-            return route.handler(call)
-        if self._pending >= self._limits.running + self._limits.waiting:
+            return self._encoded(route.handler(call), headers)
+        kind = "sql" if route.right == "sql" else "read"
+        if self._pending[kind] >= self._limits.running + self._limits.waiting:
             raise limits.too_busy(self._limits.waiting)
-        self._pending += 1
+        self._pending[kind] += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, partial(route.handler, call))
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pools[kind], lambda: self._encoded(route.handler(call), headers)
+            )
         finally:
-            self._pending -= 1
+            self._pending[kind] -= 1
 
     def _inline(self, scope: Scope) -> bool:
         """Whether a plain search may be answered in the loop: as JSON."""
@@ -224,7 +234,8 @@ class App:
                 if self._watcher is not None:
                     self._watcher.cancel()
                 self._service.spaces.close()
-                self._pool.shutdown(cancel_futures=True)
+                for pool in self._pools.values():
+                    pool.shutdown(wait=False, cancel_futures=True)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -11,8 +11,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from latentstore.types import Neighbours
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ class _Batch:
                 answer.set_exception(error)
 
     def _alone(self, number: int) -> Answer:
-        one = self._space.search(np.asarray(self.queries[number]), self._k)
+        one = self._space.search(self.queries[number], self._k)
         return one.ids.tolist(), one.distances.tolist()
 
 

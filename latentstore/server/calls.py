@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentstore.errors import ConfigInvalid
+from latentstore.server.refusals import Refusal
 from latentstore.server.wire import Table
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
     from latentstore.sql import Limits
     from latentstore.store import LatentStore
+
+
+MOST_CELLS = 5_000_000  # of a table as JSON: some 200 MB while it is made
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,34 @@ class Tabular:
     about: Mapping[str, Any]
 
     def to_json(self) -> Table:
-        """Column by column."""
-        return Table(names=self.table.column_names, columns=[one.to_pylist() for one in self.table.columns])
+        """Column by column.
+
+        Raises:
+            Refusal: As JSON it would be many times as large as it is.
+        """
+        cells = self.table.num_rows * self.table.num_columns
+        if cells > MOST_CELLS:
+            raise Refusal(
+                422,
+                "LimitExceeded",
+                f"{cells:,} values are beyond {MOST_CELLS:,} as JSON; accept Arrow, or ask for less",
+            )
+        return Table(names=self.table.column_names, columns=[_values(one) for one in self.table.columns])
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """A column as JSON has it; what neither JSON nor Python has (infinite times, the year 20000) as text."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(column.type):
+        whole = column.type.scale == 0
+        wide = [None if one is None else int(one) if whole else float(one) for one in column.to_pylist()]
+        return [str(one) if isinstance(one, int) and not -(1 << 63) <= one < 1 << 63 else one for one in wide]
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):
+        values = column.cast(pa.string()).to_pylist()
+    return values
 
 
 @dataclass(frozen=True)

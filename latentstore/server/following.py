@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 
 from latentstore.errors import LatentStoreError, UnknownSpace, suggest
@@ -119,7 +119,7 @@ class Following:
             followed = None
         version = files.newest_version() if followed is None else files.resolve(followed)
         if before is not None and before.space.version == version:
-            return before
+            return before if before.followed == followed else replace(before, followed=followed)
         opened = before.space.opened_at(version) if before else self.store.space(name, at=version)
         _ = opened.searcher.index, opened.searcher.unindexed
         log.info("a snapshot is served", extra={"space": name, "version": version})

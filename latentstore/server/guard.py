@@ -24,7 +24,8 @@ class Guard:
     Args:
         store: Its folder, where the keys are.
         hosts: Names the service is reached by, without port.
-        open_to_all: Whether it may be asked without a key while none was made: on loopback only.
+        open_to_all: Whether it may be asked without a key before any was made: on loopback only. Once there was one,
+            it stays closed.
     """
 
     def __init__(self, store: Path, hosts: Iterable[str], *, open_to_all: bool) -> None:
@@ -46,6 +47,7 @@ class Guard:
             stamp = (found.st_mtime_ns, found.st_ino)
         if stamp != self._stamp:
             self._keys, self._stamp = read_keys(self._store), stamp
+            self._open = False
 
     def check_address(self, host: str | None, origin: str | None) -> None:
         """Refuse a request that was sent to another name, or by a page from another host."""
@@ -67,7 +69,7 @@ class Guard:
         if right == PUBLIC:
             return ""
         if authorization is None:
-            if self._open and not self._keys:
+            if self._open:
                 return ""
             raise Refusal(401, "KeyMissing", "this needs a key; send Authorization: Bearer KEY", _ASK)
         scheme, _, given = authorization.partition(" ")

@@ -108,7 +108,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/sql", sql.sql, wire.Table, right="sql", body=wire.SqlAsked, media=BOTH),
 )  # fmt: skip
 
-KEPT = 4096  # addresses whose route is known
+KEPT, SHORT = 4096, 200  # addresses whose route is known, of so many bytes at most
 
 
 class Router:
@@ -140,8 +140,9 @@ class Router:
                 path = {name: unquote_to_bytes(value).decode() for name, value in match.groupdict().items()}
             except UnicodeDecodeError:
                 return []
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            self._known[method, raw] = route, path
+            if len(raw) <= SHORT:  # whoever asks, key or not, may not fill the memory
+                if len(self._known) >= KEPT:
+                    self._known.clear()
+                self._known[method, raw] = route, path
             return route, path
         return allowed

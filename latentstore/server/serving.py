@@ -68,7 +68,7 @@ def make_app(
         metrics=Metrics(spaces),
         sql=sql,
     )
-    guard = Guard(path, {*LOOPBACK, _bracketed(host), *allow_hosts}, open_to_all=loopback)
+    guard = Guard(path, {*LOOPBACK, _bracketed(host), *allow_hosts}, open_to_all=loopback and not tuple(allow_hosts))
     return App(service, guard, Router(ROUTES))
 
 

@@ -70,7 +70,8 @@ def search(
         without: Rows that are not to be returned.
     """
     if options.columns or options.group_by:
-        space.check_columns([*options.columns, *([options.group_by] if options.group_by else [])])
+        space.check_columns(options.columns)
+        space.check_columns([options.group_by] if options.group_by else [])
     searcher, wanted = space.searcher, options.k + options.offset
     extra = 0 if without is None else len(without)
     plain = not (extra or options.group_by or options.diversity or options.radius is not None or options.offset)

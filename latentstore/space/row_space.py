@@ -251,7 +251,9 @@ class RowSpace:
         return self._view.matching(where)
 
     def check_columns(self, names: Sequence[str]) -> None:
-        """Refuse names that are not metadata columns."""
+        """Refuse names that are not metadata columns, or are given twice."""
         for name in names:
+            if list(names).count(name) > 1:
+                raise ConfigInvalid(f"column {name!r} is named twice; name it once")
             if name not in self.columns:
                 raise ConfigInvalid(f"space {self.name!r} has no column {name!r}; {suggest(name, self.columns)}")

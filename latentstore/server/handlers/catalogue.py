@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from latentstore.errors import ConfigInvalid, UnknownItem
 from latentstore.server.calls import Call, Content, Tabular
 from latentstore.server.wire import Diffed, GetAsked, Item, Pictures, PicturesAsked, SpaceAbout
+from latentstore.types import whole_number
 
 if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
@@ -117,8 +118,9 @@ def image(call: Call) -> Content:
     """The picture of an item as PNG; what the decoder makes of its latent, where the dataset is gone."""
     space = call.space()
     (picture,), own = call.service.pictures.of(space, [call.path["id"]])
+    fixed = whole_number(call.query.get("at", "")) is not None  # else another version may show another picture
     headers = (
-        (b"cache-control", b"private, max-age=3600"),
+        (b"cache-control", b"private, max-age=3600" if fixed else b"no-cache"),
         (b"x-latentstore-picture", b"item" if own else b"decoded"),
         (b"x-latentstore-version", str(space.version).encode()),
     )

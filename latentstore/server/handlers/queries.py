@@ -31,11 +31,16 @@ if TYPE_CHECKING:
     from latentstore.types import Array, Neighbours
 
 
+SCANNED_FLOATS = 1 << 22  # of a space without an index: a millisecond
+
+
 async def plain_search(service: Service, space: EmbeddingSpace, asked: SearchAsked) -> Found | None:
     """A search for one point and nothing special, answered in the event loop; None for any other."""
     query = asked.query
     if not asked.plain or query is None or (isinstance(query, list) and not _is_vector(query)):
         return None
+    if space.searcher.index is None and len(space) * space.dim > SCANNED_FLOATS:
+        return None  # a scan of so many would keep all others waiting
     service.limits.check("k", asked.k, "neighbours")
     point: Any = space.latent(query).vector if isinstance(query, str) else query
     ids, distances = await service.batcher.search(space, point, asked.k)

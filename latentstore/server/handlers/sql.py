@@ -16,6 +16,7 @@ def sql(call: Call) -> Tabular:
         raise Refusal(403, "SqlOff", "this service answers no SQL; start it with --sql")
     spaces = call.service.spaces
     versions = {name: one.space.version for name, one in spaces.served.items()}
+    versions |= {name: spaces.get(name).files.resolve(version) for name, version in asked.at.items()}
     found = spaces.store.sql(asked.query, asked.parameters, at=versions, sandbox=True, limits=call.service.sql)
     read = mentioned(asked.query, list(versions))
     return Tabular(found, {"versions": ",".join(f"{name}={versions[name]}" for name in read)})

@@ -53,4 +53,5 @@ class SqlAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
     """One SELECT over the spaces; see `LatentStore.sql`."""
 
     query: str
-    parameters: dict[str, str | float | bool | list[float] | None] = {}
+    parameters: dict[str, str | int | float | bool | list[int | float] | None] = {}
+    at: dict[str, int | str] = {}  # versions or tags of spaces that are not read as they are served
