@@ -1,98 +1,23 @@
-"""A space behind a service: the methods of `EmbeddingSpace`, with the same arguments, results and errors."""
+"""A space behind a service: methods of `EmbeddingSpace`, with the same arguments (but `explain`), results, errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 
+from latentstore.client.results import RemoteLatent, RemotePath, RemoteSamples, frames
 from latentstore.errors import InputError
-from latentstore.types import Neighbours, check_metric
+from latentstore.types import Neighbours, check_metric, check_vectors
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
 
     from latentstore.client.transport import Transport
     from latentstore.types import Array
-
-
-@dataclass(frozen=True, eq=False)
-class RemoteLatent:
-    """A point of a space; see `latentstore.space.latent.Latent`.
-
-    Attributes:
-        space: Where it lives.
-        vector: Shape (d,), float32.
-        expression: How it is written; None when it was given as numbers.
-    """
-
-    space: RemoteSpace
-    vector: Float32[Array, " d"]
-    expression: str | None
-
-    def decode(self) -> Array:
-        """The item that the decoder draws here."""
-        return self.space.decode(self.vector)
-
-    def search(self, k: int = 10, **options: Any) -> Neighbours:
-        """The k nearest items."""
-        return self.space.search(self.vector, k, **options)
-
-    def realism(self) -> float:
-        """How near to real data, in [0, 1]."""
-        return float(self.space._json("edit", {"query": self.vector, "k": 1, "pictures": False})["realism"])
-
-    def as_sent(self) -> Any:
-        """Its expression, else its numbers."""
-        return self.expression or self.vector.tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class RemotePath:
-    """A path; see `latentstore.space.paths.Path`.
-
-    Attributes:
-        space: Where it is.
-        latents: Shape (steps, d), float32.
-        method: How it was found.
-        anchors: Which of the latents are the anchors.
-        report: The fields of `PathReport`.
-    """
-
-    space: RemoteSpace
-    latents: Float32[Array, "steps d"]
-    method: str
-    anchors: tuple[int, ...]
-    report: dict[str, Any]
-
-    def decode(self) -> Float32[Array, "steps ..."]:
-        """The items that the decoder draws on the way."""
-        return self.space.decode(self.latents)
-
-
-@dataclass(frozen=True, eq=False)
-class RemoteSamples:
-    """Drawn latents; see `latentstore.space.density.Samples`.
-
-    Attributes:
-        space: Where they live.
-        latents: Shape (n, d), float32.
-        method: How they were drawn.
-        nearest: Ids of the nearest real items.
-    """
-
-    space: RemoteSpace
-    latents: Float32[Array, "n d"]
-    method: str
-    nearest: list[str]
-
-    def decode(self) -> Float32[Array, "n ..."]:
-        """The items that the decoder draws."""
-        return self.space.decode(self.latents)
 
 
 class RemoteSpace:
@@ -174,8 +99,7 @@ class RemoteSpace:
             "positive": list(positive), "negative": list(negative), "at": self.at,
         }  # fmt: skip
         table, told = self._transport.table("POST", self._path("search"), body)
-        batch = isinstance(query, list | tuple) and not all(isinstance(one, int | float) for one in query)
-        batch = batch or getattr(query, "ndim", 1) == 2
+        batch = _several(query)
         return _neighbours(table, told, len(query) if batch else None, k * group_size, columns)
 
     # Points
@@ -199,23 +123,30 @@ class RemoteSpace:
             raise InputError(f"{len(anchors)} anchors; a path needs a start and an end")
         start, *through, end = anchors
         body = {"from": start, "to": end, "through": through, "steps": steps, "method": method, "smoothing": smoothing}
-        told = self._json("interpolate", {**body, "pictures": False})
+        told = self._json("interpolate", {**body, "pictures": method == "transport"})
         latents = np.asarray(told["latents"], np.float32)
-        return RemotePath(self, latents, told["method"], tuple(told["anchors"]), told["report"])
+        items = None if told["pictures"] is None else frames(told["pictures"])
+        return RemotePath(self, latents, told["method"], tuple(told["anchors"]), told["report"], items)
 
     def sample(
-        self, n: int, *, method: str | None = None, label: str | None = None, column: str = "label", seed: int = 0
+        self,
+        n: int,
+        *,
+        method: str | None = None,
+        label: str | None = None,
+        column: str = "label",
+        truncation: float = 1.0,
+        seed: int = 0,
     ) -> RemoteSamples:
         """New latents from where the data lies; see `EmbeddingSpace.sample`."""
-        body = {"n": n, "method": method, "label": label, "column": column, "seed": seed, "pictures": False}
-        told = self._json("sample", body)
+        body = {"n": n, "method": method, "label": label, "column": column, "truncation": truncation, "seed": seed}
+        told = self._json("sample", {**body, "pictures": False})
         return RemoteSamples(self, np.asarray(told["latents"], np.float32), told["method"], told["nearest"])
 
     def place(self, latents: Any, map: str = "umap") -> Float32[Array, "n dim"]:  # noqa: A002 (the word for it)
         """Coordinates of latents on a stored map, (n, dim); (dim,) of a single one."""
         points = np.asarray(self._json("place", {"query": latents, "map": map})["points"], np.float32)
-        single = isinstance(latents, str | RemoteLatent) or (np.ndim(latents) == 1 and not isinstance(latents[0], str))
-        return points[0] if single else points
+        return points if _several(latents) else points[0]
 
     # Tables
 
@@ -257,16 +188,21 @@ class RemoteSpace:
             metadata: Columns of n values each: an Arrow table or a dict.
             encoder: Fingerprint of what made the vectors.
         """
-        body: Any
-        if isinstance(ids, pa.Table):
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, ids.schema) as writer:
-                writer.write_table(ids)
-            body = bytes(sink.getvalue())
-        else:
+        if encoder is not None:  # which an Arrow stream has no place for
             columns = metadata.to_pydict() if isinstance(metadata, pa.Table) else metadata
             body = {"ids": list(ids), "vectors": np.asarray(vectors), "metadata": columns, "encoder": encoder}
-        return int(self._transport.json("POST", self._path("items"), body)["version"])
+            return int(self._transport.json("POST", self._path("items"), body)["version"])
+        table = ids
+        if not isinstance(ids, pa.Table):
+            given = check_vectors(vectors, self.dim, what="vectors").reshape(-1, self.dim)
+            columns = {} if metadata is None else metadata
+            extra = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
+            vector = pa.FixedSizeListArray.from_arrays(pa.array(given.ravel()), self.dim)
+            table = pa.table({"id": pa.array(list(ids), pa.string()), "vector": vector} | _columns(extra))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return int(self._transport.json("POST", self._path("items"), bytes(sink.getvalue()))["version"])
 
     def delete(self, ids: str | Sequence[str] | None = None, *, where: str | None = None) -> int:
         """Delete rows by id or by predicate; returns the version without them."""
@@ -286,6 +222,17 @@ class RemoteSpace:
 
     def _path(self, *parts: str) -> str:
         return "/".join(["/v1/spaces", *(quote(part, safe="") for part in (self.name, *parts))])
+
+
+def _several(points: Any) -> bool:
+    """Whether a query is a list of points, and not one: text, a point, or its numbers."""
+    if isinstance(points, list | tuple):
+        return not all(isinstance(one, int | float | np.number) for one in points)
+    return getattr(points, "ndim", 1) == 2
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _neighbours(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from latentstore import errors
 from latentstore.errors import DidNotConverge, Forbidden, LatentStoreError, StorageError
+from latentstore.space import Latent
 
 ARROW = "application/vnd.apache.arrow.stream"
 TOLD = "x-latentstore-"  # headers that say what a table is of
@@ -68,9 +70,7 @@ class Transport:
                     method, path, content=body, params=given, headers={**headers, "content-type": ARROW}
                 )
             else:
-                answer = self._client.request(
-                    method, path, json=None if body is None else _plain(body), params=given, headers=headers
-                )
+                answer = self._client.request(method, path, json=_as_json(body), params=given, headers=headers)
         except httpx.UnsupportedProtocol as error:
             raise _no_address(self.url, error) from error
         except httpx.HTTPError as error:
@@ -100,12 +100,32 @@ def _error_of(answer: httpx.Response) -> LatentStoreError:
     return _BY_STATUS.get(answer.status_code, LatentStoreError)(text)
 
 
+def _as_json(body: dict[str, Any] | None) -> Any:
+    """The body without what is not given.
+
+    Raises:
+        NotFinite: NaN or infinity, which JSON has not.
+        InputError: What neither JSON nor this has a form for.
+    """
+    if body is None:
+        return None
+    return {name: _plain(one) for name, one in body.items() if one is not None}
+
+
 def _plain(value: Any) -> Any:
-    """Arrays as lists, points as vectors; what is not given is left out."""
+    """Arrays as lists, points as they are written or as vectors."""
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        value = value.tolist()
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items() if one is not None}
+        return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return value.as_sent() if hasattr(value, "as_sent") else value
+    if isinstance(value, float) and not isfinite(value):
+        raise errors.NotFinite(f"{value} cannot be sent; remove NaN and infinity from what is asked")
+    if hasattr(value, "as_sent"):
+        return value.as_sent()
+    if isinstance(value, Latent):
+        return value.vector.tolist() if value.expression is None else str(value)
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise errors.InputError(f"{type(value).__name__} {value!r} cannot be sent; pass numbers, text or arrays")
+    return value

@@ -131,3 +131,72 @@ def test_a_newer_snapshot_is_told_of(visit: Visit, template, tmp_path, serve):
     expect(page.locator(".toast")).to_contain_text(f"Version {space.version} is served now")
     page.get_by_role("button", name="Look at it").click()
     expect(page.locator(".space-box")).to_contain_text("599 items")
+
+
+def test_every_tab_shows_its_view_at_the_first_click(visit: Visit):
+    page = visit.map()
+    shown = {
+        "Versions": page.get_by_role("button", name="Compare"),
+        "Item": page.get_by_alt_text("Picture of"),
+        "Path": page.get_by_role("group", name="Frames by lerp"),
+        "Edit": page.get_by_alt_text("Edited:"),
+        "SQL": page.get_by_role("button", name="Run"),
+        "Quality": page.get_by_role("region", name="Encoder beside PCA of the same width"),
+        "Generate": page.locator("main button.main"),
+        "Map": page.locator(".count"),
+    }
+    for name, sign in shown.items():
+        page.get_by_role("link", name=name, exact=True).first.click()
+        expect(sign.first).to_be_visible()
+    page.get_by_role("link", name="SQL", exact=True).first.click()
+    assert page.get_by_label("SQL query").input_value().startswith("SELECT")
+    page.go_back()
+    expect(page.locator(".count")).to_be_visible()
+
+
+def test_sliders_stay_when_another_tab_was_looked_at(visit: Visit):
+    page = visit.open("edit", item="train/7")
+    expect(page.get_by_alt_text("Edited:")).to_be_visible()
+    slider = page.get_by_label("formal")
+    slider.fill("1.5")
+    slider.dispatch_event("change")
+    page.get_by_role("link", name="SQL", exact=True).first.click()
+    expect(page.get_by_role("button", name="Run")).to_be_visible()
+    page.get_by_role("link", name="Edit", exact=True).first.click()
+    expect(page.get_by_label("formal")).to_have_value("1.5")
+
+
+def test_colours_are_those_of_the_version_that_is_looked_at(visit: Visit, template, serve, tmp_path):
+    store = shutil.copytree(template, tmp_path / "a.store")
+    address = serve(store, at="newest")  # no such tag: the newest version is served
+    page = visit.open("map", url=address, map="pca", colour="split")
+    expect(page.locator(".count")).to_contain_text("600")
+    space = ls.open(store).space("small")
+    before = space.version
+    space.delete([f"train/{i}" for i in range(3, 6)])
+    with httpx.Client(base_url=address, trust_env=False) as health:
+        while health.get("/readyz").json()["spaces"]["small"] == before:
+            page.wait_for_timeout(100)
+    with page.expect_response(lambda answer: "columns=label" in answer.url) as asked:
+        page.get_by_role("combobox", name="Colour").select_option("label")
+    told = asked.value.json()
+    truth = ls.open(store).space("small", at=before)
+    ids = told["columns"][told["names"].index("id")]
+    labels = told["columns"][told["names"].index("label")]
+    assert ids == truth.map("pca")["id"].to_pylist(), "the points that are drawn"
+    assert labels == truth.get(ids)["label"].to_pylist()
+
+
+def test_another_space_begins_without_the_filter_of_the_last(visit: Visit, template, serve, tmp_path):
+    store = shutil.copytree(template, tmp_path / "a.store")
+    opened = ls.open(store)
+    first = opened.space("small", at="production")
+    other = opened.create_space("tiny", dim=6)
+    rows = first.get([f"train/{i}" for i in range(40)])
+    other.upsert(rows)
+    other.fit_map("pca")
+    page = visit.open("map", url=serve(store), space="small", where="label = 'Bag'")
+    expect(page.locator(".count")).to_contain_text("of 600 items")
+    page.get_by_label("Space").select_option("tiny")
+    expect(page.locator(".count")).to_have_text("40 items")
+    assert "where" not in page.url

@@ -84,6 +84,28 @@ def test_points_and_paths(space, small):
     np.testing.assert_allclose(space.place(latent.vector, "pca"), small.place(latent.vector, "pca"), rtol=1e-6)
 
 
+def test_every_way_to_write_a_point(space, small):
+    vector = small.latent("'test/1'").vector
+    for one in (list(vector), vector.tolist(), tuple(vector), vector.astype("f8"), small.latent("'test/1'")):
+        assert space.search(one, 3).ids.tolist() == small.search(vector, 3).ids.tolist()
+    points = [space.latent("'test/1'"), space.latent("formal")]
+    assert space.place(points, "pca").shape == (2, 2)
+    assert space.place(points[0], "pca").shape == (2,)
+    assert space.place(np.stack([vector, vector]), "pca").shape == (2, 2)
+    moved, ours = (one.interpolate("'test/1'", "'test/2'", steps=4, method="transport") for one in (space, small))
+    np.testing.assert_allclose(moved.decode(), ours.decode(), atol=0.5 / 255 + 1e-6)
+    truncated, whole = (space.sample(40, seed=3, truncation=one).latents.std() for one in (0.5, 1.0))
+    assert truncated < whole
+
+
+def test_sql_parameters_keep_their_kind(opened):
+    asked = "SELECT 7 // $x AS a, $big AS b, $none IS NULL AS c, $flag AS d"
+    (row,) = opened.sql(asked, {"x": 2, "big": (1 << 53) + 1, "none": None, "flag": True}).to_pylist()
+    assert row == {"a": 3, "b": (1 << 53) + 1, "c": True, "d": True}
+    found = opened.sql("SELECT count(*) AS n FROM neighbours('small', '''test/1''', $k)", {"k": 3})
+    assert found.to_pylist() == [{"n": 3}]
+
+
 def test_tables(opened, space, small):
     assert space.get(["test/1", "train/3"]).equals(small.get(["test/1", "train/3"]))
     assert space.get("test/1", ["label"]).equals(small.get("test/1", ["label"]))
@@ -134,6 +156,10 @@ def test_writing(writable):
         space.delete(["n"])
     with pytest.raises(errors.ShapeMismatch):
         space.upsert(["x"], [[1, 2]])
+    with pytest.raises(errors.NotFinite):
+        space.upsert(["x"], [[1, np.nan, 2]])
+    with pytest.raises(errors.NotFinite):
+        space.search([1.0, float("nan"), 2.0])
     fitted = writable.space("small").fit_attribute("baggy", positive="label = 'Bag'", negative="label = 'Shirt'")
     assert "baggy" in writable.space("small", at=fitted).attributes["name"].to_pylist()
 

@@ -23,6 +23,7 @@ const session = { groups: { positive: [], negative: [] } }; // what is chosen on
 let spaces = [];
 let snapshot = null;
 let views = new Map();
+let drawn = new WeakSet(); // views that have been updated once, from the whole state
 let turn = 0;
 
 const viewName = () => (get("view") in VIEWS ? get("view") : "map");
@@ -45,8 +46,8 @@ async function show(now, before) {
   const mine = ++turn;
   const name = spaces.some((one) => one.name === now.space) ? now.space : spaces[0].name, at = now.at ?? "";
   if (snapshot?.about.name !== name || snapshot.asked !== at) {
-    const opened = await open(name, at);
-    if (!opened || mine !== turn) return;
+    if (!(await open(name, at, () => mine === turn)) || mine !== turn) return;
+    now = state();
     before = null;
   }
   tabs();
@@ -60,15 +61,18 @@ async function show(now, before) {
   }
   if (main.firstChild !== view.node || main.childNodes.length !== 1) fill(main, view.node);
   document.title = `${VIEWS[chosen][0]} · ${snapshot.about.name} · latentstore`;
-  await view.update(now, before);
+  await view.update(now, drawn.has(view) ? before : null);
+  drawn.add(view);
 }
 
-async function open(name, at) {
+/** Swap the snapshot in, if it is still wanted once it is there. */
+async function open(name, at, wanted) {
   let opened;
   try {
     opened = await Snapshot.open(name, at);
+    if (!wanted()) return false;
   } catch (error) {
-    fill(main, h("div", { className: "page" }, problem(error), at ? h("a", { href: link({ at: null }) }, "Look at the snapshot that is served") : null));
+    if (wanted()) fill(main, h("div", { className: "page" }, problem(error), at ? h("a", { href: link({ at: null }) }, "Look at the snapshot that is served") : null));
     return false;
   }
   for (const view of views.values()) view.close?.();
@@ -76,7 +80,7 @@ async function open(name, at) {
   views = new Map();
   if (snapshot && snapshot.about.name !== name) {
     session.groups = { positive: [], negative: [] };
-    set({ item: "", a: "", b: "", c: "", d: "", map: "", colour: "", where: "", box: "", boxof: "" }, { quiet: true });
+    set({ item: "", a: "", b: "", c: "", d: "", map: "", colour: "", where: "", box: "", boxof: "", q: "", label: "", old: "", new: "" }, { quiet: true });
   }
   snapshot = opened;
   snapshot.newer = (version) => {
@@ -96,8 +100,11 @@ function header() {
 }
 
 function tabs() {
+  const address = (name) => link({ view: name, space: snapshot.about.name });
+  // What a view writes into the address meanwhile belongs to the link, too.
+  const renew = (event, name) => { event.currentTarget.href = address(name); };
   fill(document.getElementById("tabs"), Object.entries(VIEWS).map(([name, [words]]) =>
-    h("a", { href: link({ view: name, space: snapshot.about.name }), "aria-current": name === viewName() ? "page" : null }, words)));
+    h("a", { href: address(name), onpointerdown: (event) => renew(event, name), onclick: (event) => renew(event, name), "aria-current": name === viewName() ? "page" : null }, words)));
   document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 

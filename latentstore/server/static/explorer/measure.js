@@ -25,8 +25,8 @@ export async function measureIndex(snapshot, ids) {
   began = performance.now();
   const exact = await snapshot.post("search", { query, k: K + 1, recall: 1 });
   const exactMs = (performance.now() - began) / asked.length;
-  const shares = exact.ids.map((truth, i) => truth.filter((id) => quick.ids[i].includes(id)).length / truth.length);
-  const found = new Map(asked.map((id, i) => [id, exact.ids[i].filter((one) => one !== id).slice(0, K)]));
+  const found = new Map(asked.map((id, i) => [id, exact.ids[i].filter((one) => one !== id).slice(0, K)])); // itself is no neighbour
+  const shares = asked.map((id, i) => found.get(id).filter((one) => quick.ids[i].includes(one)).length / found.get(id).length);
   return { recall: shares.reduce((sum, one) => sum + one, 0) / shares.length, ms, exactMs, found };
 }
 

@@ -17,7 +17,7 @@ export class Snapshot {
     this.about = about;
     this.asked = at;
     this.path = `/v1/spaces/${encodeURIComponent(about.name)}`;
-    this.query = at ? `?at=${encodeURIComponent(at)}` : "";
+    this.query = `?at=${about.version}`; // what is read piece by piece has to be of one version
     this.pictures = new Pictures(this);
     this.columns = Object.entries(about.columns).filter(([, kind]) => !HIDDEN.test(kind)).map(([name]) => name);
     this.colourable = this.columns.filter((name) => !/hash/.test(name));
@@ -55,24 +55,27 @@ export class Snapshot {
    * @returns {Promise<{name, ids: string[], place: Map, xs: Float32Array, ys: Float32Array, zs: Float32Array|null, columns: Map}>}
    */
   async map(name, columns = []) {
-    let known = this.#maps.get(name);
-    const missing = columns.filter((one) => !known?.columns.has(one));
-    if (known && !missing.length) return known;
-    const query = new URLSearchParams(missing.length ? { columns: missing.join(",") } : {});
-    if (this.asked) query.set("at", this.asked);
-    const found = await getJson(`${this.path}/maps/${encodeURIComponent(name)}?${query}`);
-    const column = (one) => found.columns[found.names.indexOf(one)];
-    if (!known) {
-      const ids = column("id");
-      known = {
-        name, ids, xs: Float32Array.from(column("x")), ys: Float32Array.from(column("y")),
-        zs: found.names.includes("z") ? Float32Array.from(column("z")) : null,
-        place: new Map(ids.map((id, i) => [id, i])), columns: new Map(),
-      };
-      this.#maps.set(name, known);
-    }
-    for (const one of missing) known.columns.set(one, column(one));
+    const known = await once(this.#maps, name, () => this.#load(name, columns));
+    await Promise.all(columns.map((one) => once(known.loading, one, async () => {
+      const column = await this.#read(name, [one]);
+      known.columns.set(one, column(one));
+    })));
     return known;
+  }
+
+  async #load(name, columns) {
+    const column = await this.#read(name, columns), ids = column("id"), zs = column("z");
+    return {
+      name, ids, xs: Float32Array.from(column("x")), ys: Float32Array.from(column("y")), zs: zs ? Float32Array.from(zs) : null,
+      place: new Map(ids.map((id, i) => [id, i])), columns: new Map(columns.map((one) => [one, column(one)])),
+      loading: new Map(columns.map((one) => [one, Promise.resolve()])),
+    };
+  }
+
+  async #read(name, columns) {
+    const query = new URLSearchParams({ at: this.about.version, ...(columns.length ? { columns: columns.join(",") } : {}) });
+    const found = await getJson(`${this.path}/maps/${encodeURIComponent(name)}?${query}`);
+    return (one) => found.columns[found.names.indexOf(one)];
   }
 
   /** Metadata and latent of an item. */
@@ -89,7 +92,7 @@ export class Snapshot {
 
   /** Ids that satisfy a predicate. */
   async matching(where) {
-    const query = new URLSearchParams({ where, ...(this.asked ? { at: this.asked } : {}) });
+    const query = new URLSearchParams({ where, at: this.about.version });
     return (await getJson(`${this.path}/items?${query}`)).columns[0];
   }
 
@@ -113,6 +116,17 @@ export class Snapshot {
   close() {
     this.pictures.close();
   }
+}
+
+/** What is made once for a key, however many ask for it meanwhile; again after a failure. */
+function once(kept, key, make) {
+  let made = kept.get(key);
+  if (!made) {
+    made = make();
+    kept.set(key, made);
+    made.catch(() => kept.delete(key));
+  }
+  return made;
 }
 
 /** An id, a label as the algebra and SQL have it. */

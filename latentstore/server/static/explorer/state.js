@@ -42,9 +42,11 @@ function tell(before) {
   for (const listener of listeners) listener(current, before);
 }
 
+/** A link inside the page is told by popstate and by hashchange: the second time nothing has changed. */
 function moved() {
-  const before = current;
-  current = read();
+  const before = current, now = read();
+  if (new URLSearchParams(now).toString() === new URLSearchParams(before).toString()) return;
+  current = now;
   tell(before);
 }
 

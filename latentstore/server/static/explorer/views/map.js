@@ -26,7 +26,13 @@ export class MapView {
     this.node.append(h("div", { className: "map-main" }, this.stage, this.below), this.panel, this.said);
   }
 
-  async update(state, before) {
+  /** One change after the other: what a map that is still loading leaves undone would be missing to the next. */
+  update(state, before) {
+    this.updated = (this.updated ?? Promise.resolve()).then(() => this.#update(state, before));
+    return this.updated;
+  }
+
+  async #update(state, before) {
     const { snapshot } = this;
     const name = snapshot.mapNames.includes(state.map) ? state.map : snapshot.firstMap;
     if (!name) {

@@ -49,7 +49,7 @@ export class QualityView {
     const metrics = new Map(found.filter((one) => one.version === newest).map((one) => [one.metric, one.value]));
     const beside = MEASURES.filter(([name]) => metrics.has(name)).map(([name, words, better]) => {
       const [ours, theirs] = [metrics.get(name), metrics.get(`pca_${name}`)];
-      const won = better && theirs !== undefined && (ours - theirs) * better > 0 ? "encoder" : theirs === undefined ? null : "PCA";
+      const won = better && theirs !== undefined && ours !== theirs ? ((ours - theirs) * better > 0 ? "encoder" : "PCA") : null;
       return [words, shown(ours), theirs === undefined ? null : shown(theirs), won];
     });
     this.series = {};

@@ -43,9 +43,11 @@ export class SqlView {
     fill(this.result, busy("Running…"));
     const began = performance.now();
     try {
-      const found = await postJson("/v1/sql", { query });
+      const { name, version } = this.snapshot.about;
+      const found = await postJson("/v1/sql", { query, at: { [name]: version } });
       if (this.shownQuery === query) this.#show(found, performance.now() - began);
     } catch (error) {
+      if (this.shownQuery !== query) return;
       this.shownQuery = null;
       fill(this.result, problem(error));
     }
