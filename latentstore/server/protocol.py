@@ -15,19 +15,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._inside, self._received = False, 0
+        self._inside, self._received, self._begun = False, 0, 0
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the connection."""
+        """Bytes of the connection. What a request came with before its head began belongs to the one before."""
+        begun = self._begun
         super().data_received(data)
-        if self._inside:
+        if self._inside and self._begun == begun:
             self._received += len(data)
             if self._received > HEAD:
                 self._refuse()
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._inside, self._received = True, 0
+        self._inside, self._received, self._begun = True, 0, self._begun + 1
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -331,3 +331,13 @@ def test_an_answer_that_would_fill_the_memory_is_refused(client):
     answer = client.post("/v1/sql", json={"query": "SELECT true FROM range(6000000)"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "LimitExceeded")
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_request_may_follow_a_large_body_at_once(client):
+    body = b'{"query":"\'test/1\'"' + b" " * 100_000 + b"}"
+    first = (
+        f"POST {SPACE}/search HTTP/1.1\r\nHost: {host(client)}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    answer = raw(client, first.encode() + body + f"GET /healthz HTTP/1.1\r\nHost: {host(client)}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
