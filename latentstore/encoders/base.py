@@ -63,8 +63,8 @@ class Model(nn.Module):
         return math.prod(self.item_shape)
 
     @classmethod
-    def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
-        """Option values, of the model and of training, that suit items of this shape better than the defaults."""
+    def recipe(cls, item_shape: tuple[int, ...], dim: int, items: int) -> dict[str, Any]:
+        """Option values, of the model and of training, that suit so many items of this shape."""
         return {}
 
     def prepare(self, source: Source, seed: int) -> None:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from latentstore.encoders.options import choice, number
+
+# Few items are learned as well as many if a training takes as many steps. 6,000 coloured pictures of 32 × 32 in 64
+# dimensions: 12 epochs of batches of 256 end at mse .0021, three and a half times what PCA leaves; these at .0003.
+SEEN = 240_000  # items a training looks at, at least
+STEPS = 1_600
+MOST_EPOCHS, LEAST_BATCH = 60, 64
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,18 @@ class Journal:
     best_epoch: int = 0
     numerics: dict[str, str] = field(default_factory=dict)
     finished: bool = False
+
+
+def long_enough(items: int, epochs: int, batch_size: int = 256) -> dict[str, Any]:
+    """Training options for so many items: `epochs` for many, more of them, in smaller batches, for few.
+
+    While the learning rate is high the validation loss goes up and down, so half of the epochs may pass without a
+    better one.
+    """
+    epochs = max(epochs, min(MOST_EPOCHS, math.ceil(SEEN / items)))
+    while batch_size > LEAST_BATCH and items * epochs < STEPS * batch_size:
+        batch_size //= 2
+    return {"epochs": epochs, "batch_size": batch_size, "patience": max(5, epochs // 2)}
 
 
 def one_cycle(done: float, rise: float) -> float:

@@ -132,7 +132,7 @@ def train(
     if len(source) < 2:
         raise InputError(f"{len(source)} item is too few to train on; pass at least 2")
     check_item_shape(source.item_shape, kind)
-    chosen = {**cls.recipe(source.item_shape, dim), **options}
+    chosen = {**cls.recipe(source.item_shape, dim, len(source)), **options}
     if cls.takes_columns:
         chosen[CLASSES] = source.classes
     elif cls.takes_labels:
