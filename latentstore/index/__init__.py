@@ -8,6 +8,7 @@ from latentstore.index.approximate import ApproximateIndex
 from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan, scan_once
 from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
+from latentstore.index.probing import propose as propose_parts
 from latentstore.index.threads import one_thread
 from latentstore.index.tuning import Held, Operating
 
@@ -25,6 +26,7 @@ __all__ = [
     "one_thread",
     "plan_search",
     "prepared",
+    "propose_parts",
     "rank",
     "scan",
     "scan_once",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,13 +126,12 @@ class ApproximateIndex:
         asked = prepared(queries, self.metric)
         width = min(k * point.factor, len(self))
         if mask is not None and self.kind == "ivf":
-            return probing.propose(self, asked, k, width, point, mask)
+            [(positions, scores)], effort = probing.propose([(self, mask)], asked, k, point)
+            return positions, scores, effort
         # Passed with the call, never set on the index: searches from several threads must not see each other's.
         if self.kind == "ivf":
-            effort = point.effort
-            if self.reach is not None and k > tuning.TUNING_K:
-                effort = min(max(effort, self.reach.lists(k, point.recall)), self.faiss_index.nlist)
-            parameters = _probing(effort)
+            effort = self.lists(k, point)
+            parameters = probing.all_of(effort)
         else:
             effort = max(point.effort, width)
             parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=mask.selector if mask else None)
@@ -142,6 +141,12 @@ class ApproximateIndex:
         pointer = faiss.swig_ptr
         self.faiss_index.search_c(len(asked), pointer(asked), width, pointer(scores), pointer(positions), parameters)
         return positions, scores, effort
+
+    def lists(self, k: int, point: Operating) -> int:
+        """How many lists of an ivf to look into for the k nearest of all."""
+        if self.reach is None or k <= tuning.TUNING_K:
+            return point.effort
+        return min(max(point.effort, self.reach.lists(k, point.recall)), int(self.faiss_index.nlist))
 
     @cached_property
     def mean_list(self) -> float:
@@ -234,14 +239,6 @@ def _curve(properties: dict[str, Any]) -> tuple[Operating, ...]:
 
 def _reach(properties: dict[str, Any]) -> Reach | None:
     return Reach.from_json(properties["reach"]) if properties.get("reach") else None
-
-
-@cache
-def _probing(lists: int) -> Any:
-    """Search parameters, which take longer to make than a short list to scan; never changed, so for all threads."""
-    import faiss
-
-    return faiss.SearchParametersIVF(nprobe=lists)
 
 
 def _filled(factory: str, vectors: Float32[Array, "n d"], metric: Metric, sample: Int64[Array, " s"], seed: int) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.index import ApproximateIndex, Mask
+from latentstore.index import ApproximateIndex, Mask, prepared, propose_parts
 from latentstore.space.indexing import current_index, open_part, span
 from latentstore.types import ends_missing
 
@@ -86,16 +86,19 @@ class OpenIndex:
         Returns:
             Rows (m, c), −1 for none; the effort spent; and about how many vectors one query was compared with.
         """
-        proposed, scored, most, compared = [], [], 0, 0
-        for number, part in enumerate(self.parts):
-            mask = part.alive if chosen is None else chosen.mask(number, part)
-            positions, scores, effort = part.index.propose(queries, k, point, mask=mask)
-            proposed.append(part.rows_at(positions))
-            scored.append(scores)
-            most = max(most, effort)
-            compared += round(part.index.mean_list * effort) if part.index.kind == "ivf" else effort
-        rows = proposed[0] if len(proposed) == 1 else self._best(proposed, scored)
-        return rows, most, compared
+        masks = [one.alive if chosen is None else chosen.mask(number, one) for number, one in enumerate(self.parts)]
+        if len(self.parts) == 1:
+            positions, _, effort = self.built.propose(queries, k, point, mask=masks[0])
+            rows = self.parts[0].rows_at(positions)
+        else:
+            inner = [(one.index, mask) for one, mask in zip(self.parts, masks, strict=True)]
+            found, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
+            rows = self._best(
+                [one.rows_at(positions) for one, (positions, _) in zip(self.parts, found, strict=True)],
+                [scores for _, scores in found],
+            )
+        per_list = sum(one.index.mean_list for one in self.parts) if self.built.kind == "ivf" else 1
+        return rows, effort, round(per_list * effort)
 
     def _best(self, proposed: list[Int64[Array, "m _"]], scored: list[Float32[Array, "m _"]]) -> Int64[Array, "m c"]:
         """As many of what parts with the same codes propose as one part would."""

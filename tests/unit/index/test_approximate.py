@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from latentstore.errors import ChecksumMismatch, ConfigInvalid
-from latentstore.index import ApproximateIndex, Held, InArray, Mask, choose_kind, exact_search, plan_search, rank
+from latentstore.index import (
+    ApproximateIndex,
+    Held,
+    InArray,
+    Mask,
+    choose_kind,
+    exact_search,
+    plan_search,
+    propose_parts,
+    rank,
+)
 from latentstore.types import METRICS
 
 
@@ -69,6 +79,32 @@ def test_a_mask_is_obeyed(vectors):
     assert allowed[proposed[proposed >= 0]].all()
     unmasked, _, _ = index.propose(vectors[:20], 10, index.curve[-1])
     assert not allowed[unmasked[unmasked >= 0]].all()
+
+
+@pytest.mark.parametrize("share", [None, 0.9, 0.05])
+def test_parts_propose_what_one_index_of_all_would(vectors, share):
+    first = ApproximateIndex.build(vectors[:5000], "l2", "ivf", target_recall=0.95, seed=0)
+    second, whole = first.part([vectors[5000:6200]]), first.part([vectors[:5000]])
+    whole.join([first.part([vectors[5000:6200]])])
+    queries, point = vectors[6200:], first.operating(None)
+    masks = [None, None, None]
+    if share is not None:
+        allowed = np.random.default_rng(1).random(6200) < share
+        masks = [Mask(allowed[:5000]), Mask(allowed[5000:]), Mask(allowed)]
+    [(near, near_scores), (far, far_scores)], effort = propose_parts(
+        [(first, masks[0]), (second, masks[1])], queries, 10, point
+    )
+    far = np.where(far < 0, -1, far + 5000)
+    expected, scores, alone = whole.propose(queries, 10, point, mask=masks[2])
+    assert effort == alone
+    for row in range(len(queries)):
+        ours = dict(zip(near[row], near_scores[row], strict=True)) | dict(zip(far[row], far_scores[row], strict=True))
+        ours.pop(-1, None)
+        theirs = dict(zip(expected[row], scores[row], strict=True))
+        theirs.pop(-1, None)
+        missing = set(theirs) - set(ours)  # of equal scores any may be left out
+        assert all(theirs[one] >= max(ours.values()) for one in missing)
+        assert len(ours) >= len(theirs)
 
 
 def saved(index, path):
