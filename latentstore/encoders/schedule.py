@@ -28,7 +28,8 @@ class TrainingOptions:
         clip: Largest norm of the gradient; 0 never clips.
         flips: Mirror half of the images left to right.
         validation: Fraction of the items set aside (at most 5000) to choose the best epoch.
-        patience: Epochs without a better validation loss after which to stop; 0 never stops early.
+        patience: Epochs without a better validation loss after which to stop; 0 never stops early. `train` waits for
+            half of all, at least this many: while the learning rate is high the loss goes up and down.
         checkpoint_seconds: Between two saved states, where a folder to resume from is given.
         precision: Of the forward pass; "auto" takes bfloat16 where that measures clearly faster.
         memory_format: Of images and filters; "auto" takes channels_last where the network has filters.
@@ -86,15 +87,11 @@ class Journal:
 
 
 def long_enough(items: int, epochs: int, batch_size: int = 256) -> dict[str, Any]:
-    """Training options for so many items: `epochs` for many, more of them, in smaller batches, for few.
-
-    While the learning rate is high the validation loss goes up and down, so half of the epochs may pass without a
-    better one.
-    """
+    """Training options for so many items: `epochs` for many, more of them, in smaller batches, for few."""
     epochs = max(epochs, min(MOST_EPOCHS, math.ceil(SEEN / items)))
     while batch_size > LEAST_BATCH and items * epochs < STEPS * batch_size:
         batch_size //= 2
-    return {"epochs": epochs, "batch_size": batch_size, "patience": max(5, epochs // 2)}
+    return {"epochs": epochs, "batch_size": batch_size}
 
 
 def one_cycle(done: float, rise: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,8 @@ def train(
     model.to_empty(device=where) if cls.on_meta else model.to(where)
     own |= {*fit_options(cls)}
     how = read_options(TrainingOptions, {k: v for k, v in chosen.items() if k not in own}, what="training")
+    if "patience" not in options:
+        how = replace(how, patience=max(how.patience, how.epochs // 2))
     common: dict[str, Any] = {
         "kind": kind,
         "dim": dim,

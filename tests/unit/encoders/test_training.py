@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from latentstore.encoders import Progress, save_encoder, train
-from latentstore.encoders.schedule import one_cycle
+from latentstore.encoders.schedule import long_enough, one_cycle
 from latentstore.encoders.sources import Source
 from latentstore.errors import (
     ChecksumMismatch,
@@ -229,6 +229,26 @@ def test_source_digest_tells_datasets_apart() -> None:
     changed = ITEMS.copy()
     changed[7, 3, 3] ^= 1
     assert digest not in (Source(changed).digest(), Source(ITEMS[:-1]).digest())
+
+
+def test_few_items_are_trained_as_long_as_many() -> None:
+    assert long_enough(60_000, 12) == {"epochs": 12, "batch_size": 256}
+    for items in (2, 700, 6_000, 20_000):
+        few = long_enough(items, 12)
+        looks = items * few["epochs"]
+        assert few["batch_size"] >= 64
+        assert looks >= 240_000 or few["epochs"] == 60
+        assert looks >= 1_600 * few["batch_size"] or few["batch_size"] == 64
+
+
+def test_patience_lasts_half_of_the_epochs() -> None:
+    """Noise has nothing to learn: an early stop is at the patience, which nobody named."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 6, 6, 1), dtype=np.uint8)
+    _, record = train("autoencoder", noise, dim=2, epochs=40, hidden=(64,), learning_rate=0.05)
+    assert record.options["patience"] == 20
+    assert record.epochs == 40 or record.epochs - record.best_epoch == 20
+    _, record = train("autoencoder", noise, dim=2, epochs=40, patience=3, hidden=(64,), learning_rate=0.05)
+    assert record.options["patience"] == 3
 
 
 def test_two_items_are_enough(tmp_path: Path) -> None:
