@@ -113,9 +113,10 @@ class Engine:
     def _opened(self, name: str, version: int | None) -> EmbeddingSpace:
         """A snapshot, the newest by default. A space object is never moved on, as a running query may be using it."""
         space = self._spaces.get(name)
-        wanted = self._files.space(name).newest_version() if version is None else version
-        if space is None or space.version != wanted:
-            space = self._spaces[name] = self._open_space(name, wanted)
+        if version is None:
+            version = (self._files.space(name) if space is None else space.files).newest_version()
+        if space is None or space.version != version:
+            space = self._spaces[name] = self._open_space(name, version)
         return space
 
     def _taken(self, key: _Key) -> Session | None:

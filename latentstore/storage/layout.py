@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
@@ -51,17 +52,17 @@ class SpaceLayout:
 
     folder: Path
 
-    @property
+    @cached_property
     def manifests(self) -> Path:
         """Folder of the log: one manifest per version."""
         return self.folder / "manifests"
 
-    @property
+    @cached_property
     def hint(self) -> Path:
         """A guess at the newest version, never trusted: see `log`."""
         return self.manifests / "newest"
 
-    @property
+    @cached_property
     def floor(self) -> Path:
         """The version from which upwards no manifest is missing; raised by vacuum before it deletes."""
         return self.manifests / "floor"
