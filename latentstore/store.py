@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentstore import markup
-from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder, UnknownVersion, suggest
+from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 from latentstore.types import check_metric
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latentstore.encoders import Encoder
-    from latentstore.sql import Engine, Limits, Sandbox
+    from latentstore.sql import Limits, Runners
     from latentstore.storage import Archived, BackupReport, Problem, RepairReport
 
 
@@ -74,7 +74,7 @@ class LatentStore:
     def __init__(self, files: StoreFiles, trusted_modules: Collection[str] = ()) -> None:
         self.files, self.trusted_modules = files, frozenset(trusted_modules)
         self._encoders: dict[str, Encoder] = {}
-        self._runners: dict[bool, Engine | Sandbox] = {}
+        self._runners: Runners | None = None
         self._lock = Lock()
 
     @property
@@ -270,33 +270,11 @@ class LatentStore:
             UnknownSpace: `at` names a space that is not there.
             UnknownVersion: `at` names a version or tag that the space has not, or a tag that no space has.
         """
-        return self._sql(sandbox, limits).run(query, parameters, self._versions(at))
+        from latentstore.sql import Runners
 
-    def _versions(self, at: str | Mapping[str, int | str] | None) -> dict[str, int]:
-        if at is None:
-            return {}
-        if isinstance(at, str):
-            tags = {name: self.files.space(name).tags() for name in self.spaces}
-            found = {name: own[at] for name, own in tags.items() if at in own}
-            if not found:
-                known = {tag for own in tags.values() for tag in own}
-                raise UnknownVersion(f"no space has a tag {at!r}; {suggest(at, known) if known else 'none has any'}")
-            return found
-        return {name: self.files.space(name).resolve(version) for name, version in at.items()}
-
-    def _sql(self, sandbox: bool, limits: Limits | None) -> Engine | Sandbox:
-        """What runs SQL, kept with all that it has open; one of each kind, so that the processes stay few."""
-        from latentstore.sql import Engine, Limits, Sandbox
-
-        wanted = limits or Limits()
         with self._lock:
-            kept = self._runners.get(sandbox)
-            if kept is None or kept.limits != wanted:
-                if kept is not None:
-                    kept.close()
-                kept = Sandbox(self.path, wanted) if sandbox else Engine(self.files, self.space, wanted)
-                self._runners[sandbox] = kept
-            return kept
+            self._runners = self._runners or Runners(self.files)
+        return self._runners.run(query, parameters, self.space, at=at, sandbox=sandbox, limits=limits)
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version of every space, and the encoders; an empty list is a sound store."""
