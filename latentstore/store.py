@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentstore import markup
-from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder
+from latentstore.errors import SpaceMismatch
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 from latentstore.types import check_metric
@@ -53,10 +53,9 @@ def import_store(archive: str | Path, folder: str | Path) -> LatentStore:
 
 def repair_store(path: str | Path) -> RepairReport:
     """As `LatentStore.repair`, also for a store that does not open because store.json is damaged."""
-    from latentstore.storage.layout import StoreLayout
     from latentstore.storage.repair import mend_store_mark
 
-    mended = list(mend_store_mark(StoreLayout(Path(path))))
+    mended = list(mend_store_mark(Path(path)))
     StoreFiles(path, "r")  # refuses what is no store, where "rw" would make one
     report = LatentStore(StoreFiles(path)).repair()
     report.mended[:0] = mended
@@ -158,13 +157,9 @@ class LatentStore:
             AlreadyExists: The name is taken.
             UnknownSpace, FilterRefused, InputError: As `space` and `EmbeddingSpace.erase`.
         """
-        from latentstore.space.erasure import erased_rows
+        from latentstore.space.erasure import create_erased
 
-        given = self.space(space)
-        eraser = given.erase(by, where=where)
-        source = given.snapshot.manifest.source
-        with self.files.new_space(name, dim=given.dim, metric=given.metric, source=source) as files:
-            files.add_source(erased_rows(given, eraser))
+        create_erased(self.files, name, self.space(space), by, where=where)
         return self.space(name)
 
     def import_space(
@@ -194,22 +189,10 @@ class LatentStore:
             UnknownEncoder: The latents' encoder is not in this store.
             InputError: A file that cannot be read as rows.
         """
-        from latentstore.exchange import import_rows, open_source
+        from latentstore.exchange import import_space, open_source
 
         source = open_source(path, format, id_column=id_column, vector_column=vector_column)
-        about = source.about
-        if source.dim is None:
-            raise InputError(f"{path} does not say how wide its vectors are; store them as lists of a fixed size")
-        encoder = about.get("encoder") if keep_encoder else None
-        if encoder is not None and encoder not in self.encoders:
-            raise UnknownEncoder(
-                f"{path} holds latents of encoder {encoder}, which {self.path} lacks; add_encoder it first, or import "
-                "with keep_encoder=False as ready vectors"
-            )
-        chosen = check_metric(metric or about.get("metric") or "l2")
-        shape: dict[str, Any] = {"dim": source.dim, "metric": chosen, "encoder": encoder, "source": about.get("source")}
-        with self.files.new_space(name, **shape) as files:
-            import_rows(files, source, encoder=encoder)
+        import_space(self.files, name, source, metric=metric, keep_encoder=keep_encoder)
         return self.space(name)
 
     def encoder(self, fingerprint: str) -> Encoder:
@@ -224,9 +207,8 @@ class LatentStore:
             if fingerprint not in self._encoders:
                 from latentstore.encoders import load_encoder
 
-                self._encoders[fingerprint] = load_encoder(
-                    self.files.encoder_folder(fingerprint), trusted=self.trusted_modules
-                )
+                folder = self.files.encoder_folder(fingerprint)
+                self._encoders[fingerprint] = load_encoder(folder, trusted=self.trusted_modules)
             return self._encoders[fingerprint]
 
     def add_encoder(self, encoder: Encoder, card: dict[str, Any]) -> str:
