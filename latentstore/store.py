@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentstore import markup
-from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder, UnknownVersion, suggest
+from latentstore.errors import SpaceMismatch
 from latentstore.space import EmbeddingSpace
 from latentstore.storage import StoreFiles
 from latentstore.types import check_metric
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latentstore.encoders import Encoder
-    from latentstore.sql import Engine, Limits, Sandbox
+    from latentstore.sql import Limits, Runners
     from latentstore.storage import Archived, BackupReport, Problem, RepairReport
 
 
@@ -53,10 +53,9 @@ def import_store(archive: str | Path, folder: str | Path) -> LatentStore:
 
 def repair_store(path: str | Path) -> RepairReport:
     """As `LatentStore.repair`, also for a store that does not open because store.json is damaged."""
-    from latentstore.storage.layout import StoreLayout
     from latentstore.storage.repair import mend_store_mark
 
-    mended = list(mend_store_mark(StoreLayout(Path(path))))
+    mended = list(mend_store_mark(Path(path)))
     StoreFiles(path, "r")  # refuses what is no store, where "rw" would make one
     report = LatentStore(StoreFiles(path)).repair()
     report.mended[:0] = mended
@@ -74,7 +73,7 @@ class LatentStore:
     def __init__(self, files: StoreFiles, trusted_modules: Collection[str] = ()) -> None:
         self.files, self.trusted_modules = files, frozenset(trusted_modules)
         self._encoders: dict[str, Encoder] = {}
-        self._runners: dict[bool, Engine | Sandbox] = {}
+        self._runners: Runners | None = None
         self._lock = Lock()
 
     @property
@@ -158,13 +157,9 @@ class LatentStore:
             AlreadyExists: The name is taken.
             UnknownSpace, FilterRefused, InputError: As `space` and `EmbeddingSpace.erase`.
         """
-        from latentstore.space.erasure import erased_rows
+        from latentstore.space.erasure import create_erased
 
-        given = self.space(space)
-        eraser = given.erase(by, where=where)
-        source = given.snapshot.manifest.source
-        with self.files.new_space(name, dim=given.dim, metric=given.metric, source=source) as files:
-            files.add_source(erased_rows(given, eraser))
+        create_erased(self.files, name, self.space(space), by, where=where)
         return self.space(name)
 
     def import_space(
@@ -194,22 +189,10 @@ class LatentStore:
             UnknownEncoder: The latents' encoder is not in this store.
             InputError: A file that cannot be read as rows.
         """
-        from latentstore.exchange import import_rows, open_source
+        from latentstore.exchange import import_space, open_source
 
         source = open_source(path, format, id_column=id_column, vector_column=vector_column)
-        about = source.about
-        if source.dim is None:
-            raise InputError(f"{path} does not say how wide its vectors are; store them as lists of a fixed size")
-        encoder = about.get("encoder") if keep_encoder else None
-        if encoder is not None and encoder not in self.encoders:
-            raise UnknownEncoder(
-                f"{path} holds latents of encoder {encoder}, which {self.path} lacks; add_encoder it first, or import "
-                "with keep_encoder=False as ready vectors"
-            )
-        chosen = check_metric(metric or about.get("metric") or "l2")
-        shape: dict[str, Any] = {"dim": source.dim, "metric": chosen, "encoder": encoder, "source": about.get("source")}
-        with self.files.new_space(name, **shape) as files:
-            import_rows(files, source, encoder=encoder)
+        import_space(self.files, name, source, metric=metric, keep_encoder=keep_encoder)
         return self.space(name)
 
     def encoder(self, fingerprint: str) -> Encoder:
@@ -224,9 +207,8 @@ class LatentStore:
             if fingerprint not in self._encoders:
                 from latentstore.encoders import load_encoder
 
-                self._encoders[fingerprint] = load_encoder(
-                    self.files.encoder_folder(fingerprint), trusted=self.trusted_modules
-                )
+                folder = self.files.encoder_folder(fingerprint)
+                self._encoders[fingerprint] = load_encoder(folder, trusted=self.trusted_modules)
             return self._encoders[fingerprint]
 
     def add_encoder(self, encoder: Encoder, card: dict[str, Any]) -> str:
@@ -270,33 +252,11 @@ class LatentStore:
             UnknownSpace: `at` names a space that is not there.
             UnknownVersion: `at` names a version or tag that the space has not, or a tag that no space has.
         """
-        return self._sql(sandbox, limits).run(query, parameters, self._versions(at))
+        from latentstore.sql import Runners
 
-    def _versions(self, at: str | Mapping[str, int | str] | None) -> dict[str, int]:
-        if at is None:
-            return {}
-        if isinstance(at, str):
-            tags = {name: self.files.space(name).tags() for name in self.spaces}
-            found = {name: own[at] for name, own in tags.items() if at in own}
-            if not found:
-                known = {tag for own in tags.values() for tag in own}
-                raise UnknownVersion(f"no space has a tag {at!r}; {suggest(at, known) if known else 'none has any'}")
-            return found
-        return {name: self.files.space(name).resolve(version) for name, version in at.items()}
-
-    def _sql(self, sandbox: bool, limits: Limits | None) -> Engine | Sandbox:
-        """What runs SQL, kept with all that it has open; one of each kind, so that the processes stay few."""
-        from latentstore.sql import Engine, Limits, Sandbox
-
-        wanted = limits or Limits()
         with self._lock:
-            kept = self._runners.get(sandbox)
-            if kept is None or kept.limits != wanted:
-                if kept is not None:
-                    kept.close()
-                kept = Sandbox(self.path, wanted) if sandbox else Engine(self.files, self.space, wanted)
-                self._runners[sandbox] = kept
-            return kept
+            self._runners = self._runners or Runners(self.files)
+        return self._runners.run(query, parameters, self.space, at=at, sandbox=sandbox, limits=limits)
 
     def verify(self, *, deep: bool = True) -> list[Problem]:
         """Check every file of every version of every space, and the encoders; an empty list is a sound store."""

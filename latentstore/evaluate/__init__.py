@@ -1,7 +1,8 @@
 """What is measured of an encoder, a space, an index, a path and a map; the pictures and the page that show it."""
 
 from latentstore.evaluate.attributes import pair_aucs, undo_error
-from latentstore.evaluate.edits import Edits, aims_of, edit_metrics
+from latentstore.evaluate.edit_measures import Edits
+from latentstore.evaluate.edits import aims_of, edit_metrics
 from latentstore.evaluate.encoders import encoder_metrics, fit_pca, reconstruction_errors, variational_metrics
 from latentstore.evaluate.erasing import counterfactual_metrics, erasure_metrics
 from latentstore.evaluate.generation import GenerationMeasures, generation_metrics

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float32, Shaped
 
-    from latentstore.evaluate.edits import Aim, Edits
+    from latentstore.evaluate.edit_measures import Aim, Edits
     from latentstore.evaluate.judge import Judge
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentstore.evaluate import pictures
+from latentstore.evaluate.portrait import STEPS
 from latentstore.evaluate.report import Figure
 from latentstore.evaluate.sheet import Sheet, as_bytes
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from latentstore.evaluate.portrait import Portrait
 
 SAMPLES, ACROSS = 30, 10
-STEPS = 9
 METHODS = ("lerp", "graph", "transport")
 MOVED = 8
 AMOUNTS = (0.5, 1.0)
@@ -62,16 +62,6 @@ def samples(portrait: Portrait, method: str | None = None, measured: str = "") -
 
 def transport_paths(portrait: Portrait, pairs: Sequence[tuple[str, str]]) -> Figure:
     """Interpolations of the latents of a pair beside the optimal transport of its pictures."""
-    starts, frames, ends, titles = [], [], [], []
-    for number, (one, other) in enumerate(pairs):
-        start, end = portrait.pick(one, number + 1)[number], portrait.pick(other, number + 1)[number]
-        anchors = [f"'{name.replace(chr(39), chr(39) * 2)}'" for name in (start, end)]
-        for method in METHODS:
-            frames.append(portrait.space.interpolate(*anchors, steps=STEPS, method=method).decode())
-            starts.append(start)
-            ends.append(end)
-            titles.append(f"{one} → {other}\n{method}" if method == METHODS[0] else method)
-    breaks = range(len(METHODS), len(titles), len(METHODS))
     return portrait.figure(
         "transport",
         "Optimal transport beside the latents",
@@ -79,7 +69,7 @@ def transport_paths(portrait: Portrait, pairs: Sequence[tuple[str, str]]) -> Fig
         "ways, so each frame is a Wasserstein barycenter of the two. Look how it bends and splits shapes where lerp "
         "fades one out as the other comes, and how only graph shows things that exist.",
         f"{len(pairs)} pairs of labels, {STEPS} steps each by {', '.join(METHODS)}.",
-        pictures.strips(portrait.read(starts), np.array(frames), portrait.read(ends), titles, row_breaks=breaks),
+        portrait.strips(pairs, METHODS),
     )
 
 

@@ -99,18 +99,6 @@ class Portrait:
 
     def paths(self, pairs: Sequence[tuple[str, str]], methods: Sequence[str] = ("lerp", "geodesic", "graph")) -> Figure:
         """Interpolations between an item of one label and an item of another, one row per method."""
-        starts, frames, ends, titles = [], [], [], []
-        for number, (one, other) in enumerate(pairs):
-            start, end = self.pick(one, number + 1)[number], self.pick(other, number + 1)[number]
-            for method in methods:
-                path = self.space.interpolate(
-                    self.vectors([start])[0], self.vectors([end])[0], steps=STEPS, method=method
-                )
-                starts.append(start)
-                ends.append(end)
-                frames.append(path.decode())
-                titles.append(f"{one} → {other}\n{method}" if method == methods[0] else method)
-        breaks = range(len(methods), len(titles), len(methods))
         return self.figure(
             "interpolation",
             "Interpolation",
@@ -118,8 +106,22 @@ class Portrait:
             "least, graph goes through real neighbours. "
             "Look whether the middle is an item one could wear, or two items laid over each other.",
             f"{len(pairs)} pairs of labels ({', '.join(f'{a} to {b}' for a, b in pairs)}), {STEPS} steps each.",
-            pictures.strips(self.read(starts), np.array(frames), self.read(ends), titles, row_breaks=breaks),
+            self.strips(pairs, methods),
         )
+
+    def strips(self, pairs: Sequence[tuple[str, str]], methods: Sequence[str]) -> pictures.Picture:
+        """A row for each pair of labels and method: an item of one, the decoded path, an item of the other."""
+        starts, frames, ends, titles = [], [], [], []
+        for number, (one, other) in enumerate(pairs):
+            start, end = self.pick(one, number + 1)[number], self.pick(other, number + 1)[number]
+            anchors = ["'{}'".format(name.replace("'", "''")) for name in (start, end)]
+            for method in methods:
+                frames.append(self.space.interpolate(*anchors, steps=STEPS, method=method).decode())
+                starts.append(start)
+                ends.append(end)
+                titles.append(f"{one} → {other}\n{method}" if method == methods[0] else method)
+        breaks = range(len(methods), len(titles), len(methods))
+        return pictures.strips(self.read(starts), np.array(frames), self.read(ends), titles, row_breaks=breaks)
 
     def transformation(self, attribute: str, source: str, target: str, *, rows: int = 8) -> Figure:
         """An attribute vector added to real items of one label, at growing strength."""

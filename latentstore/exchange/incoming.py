@@ -10,12 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from latentstore.errors import InputError, SpaceMismatch
-from latentstore.storage import Manifest, SpaceFiles
+from latentstore.errors import InputError, SpaceMismatch, UnknownEncoder
+from latentstore.storage import Manifest, SpaceFiles, StoreFiles
 from latentstore.storage.columns import parse_type
 from latentstore.storage.rows import KEEP
 from latentstore.storage.sources import Part
 from latentstore.storage.sources import Source as Rows
+from latentstore.types import check_metric
 
 
 def batch_rows(dim: int | None) -> int:
@@ -85,6 +86,37 @@ def import_rows(
     return files.add_source(
         rows, on_existing="replace" if replace else "refuse", operation=operation, made_for=made_for
     )
+
+
+def import_space(
+    store: StoreFiles, name: str, source: Source, *, metric: str | None = None, keep_encoder: bool = True
+) -> None:
+    """Make a new space of a source, which appears whole or not at all; see `LatentStore.import_space`.
+
+    Args:
+        store: Where the space is made.
+        name: Of the space.
+        source: From `open_source`.
+        metric: l2, cosine or ip; None: what the source says, else l2.
+        keep_encoder: False takes latents as ready vectors where the store lacks their encoder.
+
+    Raises:
+        AlreadyExists: The name is taken.
+        UnknownEncoder: The latents' encoder is not in the store.
+        InputError: The source does not say its width, or its rows do not fit.
+    """
+    about = source.about
+    if source.dim is None:
+        raise InputError(f"{source.path} does not say how wide its vectors are; store them as lists of a fixed size")
+    encoder = about.get("encoder") if keep_encoder else None
+    if encoder is not None and encoder not in store.encoders():
+        raise UnknownEncoder(
+            f"{source.path} holds latents of encoder {encoder}, which {store.folder} lacks; add_encoder it first, or "
+            "import with keep_encoder=False as ready vectors"
+        )
+    chosen = check_metric(metric or about.get("metric") or "l2")
+    with store.new_space(name, dim=source.dim, metric=chosen, encoder=encoder, source=about.get("source")) as files:
+        import_rows(files, source, encoder=encoder)
 
 
 def _parts(source: Source, tables: Iterable[pa.Table]) -> Iterator[Part]:

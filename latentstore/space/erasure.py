@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float64, Int64
 
     from latentstore.space.embedding_space import EmbeddingSpace
+    from latentstore.storage import StoreFiles
     from latentstore.types import Array
 
 BLOCK = 65_536  # rows read at a time
@@ -60,7 +61,15 @@ def _concept(space: EmbeddingSpace, by: str) -> tuple[Int64[Array, " r"], Float6
     return rows, geometry.indicators(texts.astype(str)) if len(texts) else np.zeros((0, 1))
 
 
-def erased_rows(space: EmbeddingSpace, eraser: geometry.Eraser) -> pa.RecordBatchReader:
+def create_erased(store: StoreFiles, name: str, space: EmbeddingSpace, by: str, *, where: str | None = None) -> None:
+    """Make a space of the erased latents of another; see `LatentStore.create_erased_space`."""
+    eraser = fit_eraser(space, by, where=where)
+    source = space.snapshot.manifest.source
+    with store.new_space(name, dim=space.dim, metric=space.metric, source=source) as files:
+        files.add_source(_erased_rows(space, eraser))
+
+
+def _erased_rows(space: EmbeddingSpace, eraser: geometry.Eraser) -> pa.RecordBatchReader:
     """All rows with erased vectors, in bounded memory; the schema names no encoder, for it did not make them."""
     schema = pa.schema([pa.field("id", pa.string()), *_metadata(space), _vector(space)])
 

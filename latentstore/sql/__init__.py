@@ -19,6 +19,7 @@ they are told not to.
 
 from latentstore.sql.engine import Engine
 from latentstore.sql.limits import Limits
+from latentstore.sql.runners import Runners
 from latentstore.sql.sandbox import Sandbox
 
-__all__ = ["Engine", "Limits", "Sandbox"]
+__all__ = ["Engine", "Limits", "Runners", "Sandbox"]

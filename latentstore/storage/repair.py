@@ -181,8 +181,9 @@ def _commit(space: Versions, record: SegmentRecord, fresh: dict[str, FileRecord]
     return space.commit_manifest(change, operation="repair", scratch=scratch).version
 
 
-def mend_store_mark(layout: StoreLayout) -> Iterator[Mended]:
+def mend_store_mark(folder: Path) -> Iterator[Mended]:
     """Write store.json again where it is missing or no JSON, and spaces show that the folder is a store."""
+    layout = StoreLayout(folder)
     mark = layout.store_json
     with suppress(ManifestInvalid, FileNotFoundError):
         check_format(parse_json(mark.read_bytes(), mark), mark)

@@ -16,11 +16,10 @@ import pyarrow as pa
 import pytest
 
 import latentstore as ls
-from latentstore.datasets import open_dataset
-from latentstore.encoders import train
 from latentstore.server import make_app
 from latentstore.server.serving import make_server
 from latentstore.storage.evaluations import Evaluation, write_evaluation
+from tests.clothes import clothes_space
 
 Serve = Callable[..., httpx.Client]
 
@@ -29,12 +28,8 @@ Serve = Callable[..., httpx.Client]
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a decodable space of 1,400 pictures under a tag, an older version, and two plain spaces."""
     path = tmp_path_factory.mktemp("http") / "a.store"
-    dataset = open_dataset("fashion_mnist", limit=1400)
-    items = dataset.read(np.arange(len(dataset)))
-    encoder, _ = train("pca", items[:1200], dim=6)
     store = ls.open(path)
-    space = store.create_space("small", dim=6, encoder=store.add_encoder(encoder, {}), source=dataset.source)
-    space.add(dataset.ids.tolist(), encoder.encode(items), dataset.metadata)
+    space = clothes_space(store, "small", items=1400, dim=6, fitted=1200)
     space.tag("older")
     space.fit_centroids()
     space.fit_attribute("formal", positive="label = 'Ankle boot'", negative="label = 'Sandal'")

@@ -230,6 +230,23 @@ def test_sql(client):
     assert (refused.status_code, refused.json()["error"]["type"]) == (422, "QueryRefused")
 
 
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("SELECT TIMESTAMP 'infinity'", "out of range"),
+        ("SELECT DATE '20000-01-01'", "20000-01-01"),
+        ("SELECT sum(x) FROM (VALUES (3), (4)) t(x)", 7),
+        ("SELECT 1.25::DECIMAL(5,2)", 1.25),
+        ("SELECT [1, 2]", [1, 2]),
+    ],
+)
+def test_what_python_has_no_value_for_is_answered_all_the_same(client, query, value):
+    answer = client.post("/v1/sql", json={"query": query})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["columns"][0][0]
+    assert value in found if isinstance(value, str) else found == value
+
+
 def test_health_and_metrics(client, small):
     assert client.get("/healthz").json()["status"] == "ok"
     assert client.get("/readyz").json()["spaces"]["small"] == small.version

@@ -13,21 +13,14 @@ from PIL import Image
 
 import latentstore as ls
 from latentstore import markup
-from latentstore.datasets import open_dataset
-from latentstore.encoders import train
+from tests.clothes import clothes_space
 
 HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> ls.EmbeddingSpace:
-    dataset = open_dataset("fashion_mnist", limit=600)
-    items = dataset.read(np.arange(len(dataset)))
-    encoder, _ = train("pca", items, dim=4)
-    store = ls.open(tmp_path_factory.mktemp("notebook") / "a.store")
-    made = store.create_space("small", dim=4, encoder=store.add_encoder(encoder, {}))
-    made.add(dataset.ids.tolist(), encoder.encode(items), dataset.metadata)
-    return made
+    return clothes_space(ls.open(tmp_path_factory.mktemp("notebook") / "a.store"), "small", items=600, dim=4)
 
 
 def pictures(html: str) -> list[np.ndarray]:

@@ -11,8 +11,7 @@ import pytest
 
 import latentstore as ls
 from latentstore.cli import main
-from latentstore.datasets import open_dataset
-from latentstore.encoders import train
+from tests.clothes import clothes_space
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -21,13 +20,8 @@ Run = Callable[..., tuple[int, str, str]]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a decodable space of 1,400 pictures, an old version, a tag, and a plain cosine space."""
     path = tmp_path_factory.mktemp("cli") / "a.store"
-    dataset = open_dataset("fashion_mnist", limit=1400)
-    items = dataset.read(np.arange(len(dataset)))
-    encoder, _ = train("pca", items[:1200], dim=6)
     store = ls.open(path)
-    fingerprint = store.add_encoder(encoder, {})
-    space = store.create_space("small", dim=6, encoder=fingerprint, source=dataset.source)
-    space.add(dataset.ids.tolist(), encoder.encode(items), dataset.metadata)
+    space = clothes_space(store, "small", items=1400, dim=6, fitted=1200)
     space.tag("production")
     space.fit_centroids()
     space.fit_attribute("formal", positive="label = 'Ankle boot'", negative="label = 'Sandal'")

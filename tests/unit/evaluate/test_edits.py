@@ -12,7 +12,7 @@ import latentstore as ls
 from latentstore.encoders import train
 from latentstore.errors import InputError, UnknownAttribute
 from latentstore.evaluate import Judge, aims_of, edit_metrics
-from latentstore.evaluate.edits import Aim, EditMeasures, Effect
+from latentstore.evaluate.edit_measures import Aim, EditMeasures, Effect
 from latentstore.space import EmbeddingSpace
 
 PATCHES = {"port": np.s_[4:12, 0:5], "middle": np.s_[4:12, 6:10], "starboard": np.s_[4:12, 11:16]}

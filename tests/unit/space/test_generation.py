@@ -8,9 +8,9 @@ import pytest
 
 import latentstore as ls
 from latentstore.datasets import open_dataset
-from latentstore.encoders import train
 from latentstore.errors import ConfigInvalid, Forbidden, InputError, NotSupported, UnknownLabel
 from latentstore.geometry import image_barycenter, spherical_mean
+from tests.clothes import clothes_space
 
 QUICK = {"steps": 60, "hidden": 32, "blocks": 1, "batch_size": 128}
 
@@ -30,13 +30,7 @@ def rings(tmp_path):
 
 @pytest.fixture(scope="module")
 def clothes(tmp_path_factory):
-    dataset = open_dataset("fashion_mnist", limit=1200)
-    items = dataset.read(np.arange(len(dataset)))
-    encoder, _ = train("pca", items, dim=12)
-    store = ls.open(tmp_path_factory.mktemp("made") / "a.store")
-    space = store.create_space("clothes", dim=12, encoder=store.add_encoder(encoder, {}), source=dataset.source)
-    space.add(dataset.ids.tolist(), encoder.encode(items), dataset.metadata)
-    return space
+    return clothes_space(ls.open(tmp_path_factory.mktemp("made") / "a.store"), "clothes", items=1200, dim=12)
 
 
 def test_a_stored_mixture_draws_what_one_fitted_now_draws(rings):
