@@ -19,7 +19,6 @@ from torch.nn import functional
 from latentstore.encoders.base import Model, register
 from latentstore.encoders.networks import Down, NetworkOptions, Up, default_architecture
 from latentstore.encoders.options import number
-from latentstore.encoders.schedule import long_enough
 from latentstore.encoders.sources import Source
 
 
@@ -51,6 +50,7 @@ class Autoencoder(Model):
 
     kind = "autoencoder"
     Options = AutoencoderOptions
+    lengthens = True
     centre: Tensor
 
     def __init__(self, item_shape: tuple[int, ...], dim: int, options: AutoencoderOptions) -> None:
@@ -60,10 +60,10 @@ class Autoencoder(Model):
         self.register_buffer("centre", torch.zeros(dim))
 
     @classmethod
-    def recipe(cls, item_shape: tuple[int, ...], dim: int, items: int) -> dict[str, Any]:
+    def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
-        training = {"learning_rate": 4e-3, "weight_decay": 0.05}
-        return default_architecture(item_shape) | training | long_enough(items, 12)
+        training = {"epochs": 12, "learning_rate": 4e-3, "weight_decay": 0.05}
+        return default_architecture(item_shape) | training
 
     def prepare(self, source: Source, seed: int) -> None:
         """See the base class."""

@@ -51,6 +51,7 @@ class Model(nn.Module):
     takes_vectors: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False  # a column of them
     takes_columns: ClassVar[bool] = False  # any number of columns, at least one
+    lengthens: ClassVar[bool] = False  # whether few items are trained for more epochs than the recipe names
     on_meta: ClassVar[bool] = True  # whether it can be made without memory for its weights
 
     def __init__(self, item_shape: tuple[int, ...], dim: int, options: Any) -> None:
@@ -63,8 +64,8 @@ class Model(nn.Module):
         return math.prod(self.item_shape)
 
     @classmethod
-    def recipe(cls, item_shape: tuple[int, ...], dim: int, items: int) -> dict[str, Any]:
-        """Option values, of the model and of training, that suit so many items of this shape."""
+    def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
+        """Option values, of the model and of training, that suit items of this shape better than the defaults."""
         return {}
 
     def prepare(self, source: Source, seed: int) -> None:

@@ -67,7 +67,7 @@ class Classifier(Model):
         self.dense = dense(before * height * across, (dim,), sum(map(len, options.classes.values())))
 
     @classmethod
-    def recipe(cls, item_shape: tuple[int, ...], dim: int, items: int) -> dict[str, Any]:
+    def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
         halvings = max(3, math.ceil(math.log2(min(item_shape[:2]) / LEAST)))
         channels = (48, 64, *[128] * (min(halvings, 10) - 2))

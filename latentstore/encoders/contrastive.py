@@ -63,7 +63,7 @@ class Contrastive(Model):
         self.edges = dense(dim, options.hidden[-1:], self.gradients.width)
 
     @classmethod
-    def recipe(cls, item_shape: tuple[int, ...], dim: int, items: int) -> dict[str, Any]:
+    def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
         training = {"epochs": 6, "learning_rate": 4e-3, "weight_decay": 0.05, "batch_size": 512}
         return default_architecture(item_shape) | training

@@ -21,7 +21,6 @@ from latentstore.encoders.base import register
 from latentstore.encoders.gradients import Gradients
 from latentstore.encoders.networks import Down, Up, default_architecture, dense
 from latentstore.encoders.options import number
-from latentstore.encoders.schedule import long_enough
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ class Hybrid(Autoencoder):
         self.classifier = nn.Linear(dim, options.classes) if options.classes else None
 
     @classmethod
-    def recipe(cls, item_shape: tuple[int, ...], dim: int, items: int) -> dict[str, Any]:
+    def recipe(cls, item_shape: tuple[int, ...], dim: int) -> dict[str, Any]:
         """See the base class."""
-        training = {"learning_rate": 4e-3, "weight_decay": 0.05} | long_enough(items, 8)
+        training = {"epochs": 8, "learning_rate": 4e-3, "weight_decay": 0.05}
         # Edges know nothing of colours. On coloured faces of 32 × 32 (d = 64), mean knn10 of twelve attributes and mse:
         # .740 and .0004 with the defaults, .748 and .0003 with these (autoencoder .726, PCA .629).
         coloured = {"edges": 0.2, "noise": 0.3, "even_out": 0.15} if item_shape[2] > 1 else {}

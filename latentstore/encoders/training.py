@@ -17,7 +17,7 @@ from latentstore.encoders.numerics import Numerics, choose
 from latentstore.encoders.options import option_names, read_options, refuse_unknown
 from latentstore.encoders.pca import PCA
 from latentstore.encoders.pretrained import Pretrained
-from latentstore.encoders.schedule import Progress, TrainingOptions
+from latentstore.encoders.schedule import Progress, TrainingOptions, length
 from latentstore.encoders.sources import LABEL, Source
 from latentstore.encoders.state import saved_journal
 from latentstore.encoders.train import fit
@@ -132,7 +132,9 @@ def train(
     if len(source) < 2:
         raise InputError(f"{len(source)} item is too few to train on; pass at least 2")
     check_item_shape(source.item_shape, kind)
-    chosen = {**cls.recipe(source.item_shape, dim, len(source)), **options}
+    chosen = {**cls.recipe(source.item_shape, dim), **options}
+    if cls.lengthens:
+        chosen |= length(len(source), chosen, options)
     if cls.takes_columns:
         chosen[CLASSES] = source.classes
     elif cls.takes_labels:

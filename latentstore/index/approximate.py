@@ -130,8 +130,8 @@ class ApproximateIndex:
             return positions, scores, effort
         # Passed with the call, never set on the index: searches from several threads must not see each other's.
         if self.kind == "ivf":
-            effort = self.lists(k, point)
-            parameters = probing.all_of(effort)
+            effort = self.lists_for(k, point)
+            parameters = probing.parameters(effort)
         else:
             effort = max(point.effort, width)
             parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=mask.selector if mask else None)
@@ -142,8 +142,8 @@ class ApproximateIndex:
         self.faiss_index.search_c(len(asked), pointer(asked), width, pointer(scores), pointer(positions), parameters)
         return positions, scores, effort
 
-    def lists(self, k: int, point: Operating) -> int:
-        """How many lists of an ivf to look into for the k nearest of all."""
+    def lists_for(self, k: int, point: Operating) -> int:
+        """How many lists an ivf looks into for the k nearest at this point, where all vectors are allowed."""
         if self.reach is None or k <= tuning.TUNING_K:
             return point.effort
         return min(max(point.effort, self.reach.lists(k, point.recall)), int(self.faiss_index.nlist))

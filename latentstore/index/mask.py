@@ -29,19 +29,19 @@ class Mask:
         self._bits = np.packbits(allowed, bitorder="little")
         self.selector: Any = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(self._bits))
         self._per_list: Int64[Array, " lists"] | None = None
-        self._of_lists: dict[int, Any] = {}
+        self._parameters: dict[int, Any] = {}
 
     def per_list(self, list_of: Int64[Array, " n"], lists: int) -> Int64[Array, " lists"]:
-        """How many of them are in each inverted list."""
+        """How many of them are in each inverted list of the one index whose vectors these are."""
         if self._per_list is None:
             self._per_list = np.bincount(list_of[self.allowed], minlength=lists)
         return self._per_list
 
-    def of_lists(self, lists: int) -> Any:
+    def parameters(self, lists: int) -> Any:
         """FAISS's parameters of a search among them in so many inverted lists; kept, as they take long to make."""
         import faiss
 
-        known = self._of_lists.get(lists)
+        known = self._parameters.get(lists)
         if known is None:
-            known = self._of_lists[lists] = faiss.SearchParametersIVF(nprobe=lists, sel=self.selector)
+            known = self._parameters[lists] = faiss.SearchParametersIVF(nprobe=lists, sel=self.selector)
         return known

@@ -1,4 +1,4 @@
-"""Which inverted lists to look into when only some vectors are allowed, or the vectors are in two parts.
+"""Which inverted lists to look into when only some vectors are allowed, or the vectors are in several parts.
 
 Under a filter the neighbours of a query lie farther out: the k-th allowed vector may be the 10·k-th of all. So the
 lists are counted off from the nearest on until k allowed vectors were passed; had nothing been filtered, so many
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from latentstore.index.tuning import Operating, Reach
     from latentstore.types import Array
 
-LOOKS = 4  # times as many lists as an unfiltered search takes are looked at first
+ORDERED_FIRST = 4  # times as many lists as an unfiltered search looks into are put in order first
 QUERIES = 1024  # whose lists are ordered at a time: bounds the memory by QUERIES × lists
 
 
 @cache
-def all_of(lists: int) -> Any:
-    """Search parameters, which take longer to make than a short list to scan; never changed, so for all threads."""
+def parameters(lists: int) -> Any:
+    """FAISS's parameters of a search of so many lists, which take longer to make than a short list to scan.
+
+    Never changed, so for all threads.
+    """
     import faiss
 
     return faiss.SearchParametersIVF(nprobe=lists)
@@ -44,13 +47,17 @@ def propose(
     k: int,
     point: Operating,
 ) -> tuple[list[tuple[Int64[Array, "m _"], Float32[Array, "m _"]]], int]:
-    """Candidates among the allowed vectors, as `ApproximateIndex.propose`, of each part.
+    """Candidates among the allowed vectors of each part of an index.
 
     Args:
-        parts: Ivf indexes with the same trained quantisers; what of each is allowed, all when None.
-        prepared: Queries as the index wants them.
+        parts: Ivf indexes with the same trained quantisers, none of them empty; what of each is allowed, all when None.
+        prepared: Queries as the index wants them, all finite.
         k: Neighbours wanted.
         point: The recall to hold.
+
+    Returns:
+        Of each part positions (m, k·factor or all it has), −1 for none, and FAISS's scores of them; and the most lists
+        that one query took.
     """
     m, most = len(prepared), 0
     widths = [min(k * point.factor, len(index)) for index, _ in parts]
@@ -58,64 +65,77 @@ def propose(
     for start in range(0, m, QUERIES):
         block = slice(start, start + QUERIES)
         if all(mask is None for _, mask in parts):
-            lists = parts[0][0].lists(k, point)
+            lists = parts[0][0].lists_for(k, point)
             distances, order = parts[0][0].faiss_index.quantizer.search(prepared[block], lists)
         else:
-            order, distances, lists = choose_lists(parts, prepared[block], k, point)
+            order, distances, lists = _chosen(parts, prepared[block], k, point)
         for (index, mask), (positions, scores) in zip(parts, found, strict=True):
             _search(index, prepared[block], order, distances, mask, positions[block], scores[block])
         most = max(most, lists)
     return found, most
 
 
-def choose_lists(
+def _chosen(
     parts: Sequence[tuple[ApproximateIndex, Mask | None]], prepared: Float32[Array, "m d"], k: int, point: Operating
 ) -> tuple[Int64[Array, "m p"], Float32[Array, "m p"], int]:
     """Lists to look into, −1 for none, their distances, and the most that one query needs."""
-    inner, reach = parts[0][0].faiss_index, parts[0][0].reach
-    assert reach is not None, "asked only of an ivf"
+    inner = parts[0][0].faiss_index
     held = np.add.reduce([index.list_sizes for index, _ in parts])
     allowed = np.add.reduce(
         [index.list_sizes if mask is None else mask.per_list(index.list_of, inner.nlist) for index, mask in parts]
     )
     k = min(k, int(allowed.sum()))
     # To put all lists in order takes longer than to search; where much is allowed the nearest few are enough.
-    for looked in dict.fromkeys((min(LOOKS * point.effort, inner.nlist), inner.nlist)):
-        distances, order = inner.quantizer.search(prepared, looked)
-        inside = allowed[order]
-        wanted = _wanted(inside, held[order], k, point, reach, everything=looked == inner.nlist)
-        if wanted is not None:
-            break
-    assert wanted is not None, "all lists hold all that is allowed"
+    ordered = min(ORDERED_FIRST * point.effort, inner.nlist)
+    distances, order = inner.quantizer.search(prepared, ordered)
+    wanted = _wanted(order, held, allowed, k, point, parts[0][0].reach)
+    farther = np.flatnonzero(wanted == 0)
+    if len(farther):
+        near = order, distances
+        all_distances, all_order = inner.quantizer.search(prepared[farther], inner.nlist)
+        wanted[farther] = _wanted(all_order, held, allowed, k, point, parts[0][0].reach)
+        order = np.full((len(prepared), inner.nlist), -1, np.int64)
+        distances = np.zeros((len(prepared), inner.nlist), np.float32)
+        order[:, :ordered], distances[:, :ordered] = near
+        order[farther], distances[farther] = all_order, all_distances
     most = int(wanted.max())
-    skipped = (np.arange(most) >= wanted[:, None]) | (inside[:, :most] == 0)
-    return np.where(skipped, -1, order[:, :most]), np.ascontiguousarray(distances[:, :most]), most
+    order, distances = order[:, :most], np.ascontiguousarray(distances[:, :most])
+    skipped = (np.arange(most) >= wanted[:, None]) | (allowed[order] == 0)
+    return np.where(skipped, -1, order), distances, most
 
 
 def _wanted(
-    inside: Int64[Array, "m p"], sizes: Int64[Array, "m p"], k: int, point: Operating, reach: Reach, *, everything: bool
-) -> Int64[Array, " m"] | None:
-    """How many of the p nearest lists each query needs; None if it may need more than these.
+    order: Int64[Array, "m p"],
+    held: Int64[Array, " lists"],
+    allowed: Int64[Array, " lists"],
+    k: int,
+    point: Operating,
+    reach: Reach | None,
+) -> Int64[Array, " m"]:
+    """How many lists each query needs; 0 where that may be more than the p nearest, and there are more.
 
     Args:
-        inside: Allowed vectors in each of them, the nearest first.
-        sizes: All vectors in each of them.
+        order: The nearest lists, nearest first.
+        held: Vectors in each list.
+        allowed: Those of them that are allowed; k in all, at least.
         k: Allowed vectors wanted.
         point: The recall to hold.
         reach: How many lists hold how many neighbours.
-        everything: Whether there are no more lists.
     """
-    queries, passing, looked = np.arange(len(inside)), np.cumsum(inside, axis=1), inside.shape[1]
-    if not everything and (passing[:, -1] < k).any():
-        return None
+    assert reach is not None, "asked only of an ivf"
+    queries, inside = np.arange(len(order)), allowed[order]
+    passing, everything = np.cumsum(inside, axis=1), order.shape[1] == len(held)
     last = (passing >= k).argmax(axis=1)  # the list in which the k-th allowed vector is passed
     there = inside[queries, last]
     # Of that list only a share had to be passed.
     share = (k - passing[queries, last] + there) / np.maximum(there, 1)
+    sizes = held[order]
     passed = np.cumsum(sizes, axis=1)[queries, last] - (1 - share) * sizes[queries, last]
     reached = [reach.lists(math.ceil(one), point.recall) for one in passed.tolist()]
     wanted = np.maximum(last + 1, np.maximum(reached, point.effort))
-    return wanted.clip(max=looked) if everything or wanted.max() <= looked else None
+    if everything:
+        return np.minimum(wanted, order.shape[1])
+    return np.where((passing[:, -1] >= k) & (wanted <= order.shape[1]), wanted, 0)
 
 
 def _search(
@@ -131,9 +151,9 @@ def _search(
     import faiss
 
     pointer = faiss.swig_ptr
-    parameters = all_of(order.shape[1]) if mask is None else mask.of_lists(order.shape[1])
+    how = parameters(order.shape[1]) if mask is None else mask.parameters(order.shape[1])
     # The wrapper of this FAISS call refuses parameters, which the call itself takes.
     index.faiss_index.search_preassigned_c(
         len(prepared), pointer(prepared), found.shape[1], pointer(order), pointer(distances), pointer(scores),
-        pointer(found), False, parameters,
+        pointer(found), False, how,
     )  # fmt: skip

@@ -91,13 +91,14 @@ class OpenIndex:
             positions, _, effort = self.built.propose(queries, k, point, mask=masks[0])
             rows = self.parts[0].rows_at(positions)
         else:
+            assert self.built.kind == "ivf", "no other kind grows"
             inner = [(one.index, mask) for one, mask in zip(self.parts, masks, strict=True)]
             found, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
             rows = self._best(
                 [one.rows_at(positions) for one, (positions, _) in zip(self.parts, found, strict=True)],
                 [scores for _, scores in found],
             )
-        per_list = sum(one.index.mean_list for one in self.parts) if self.built.kind == "ivf" else 1
+        per_list = sum(one.index.mean_list for one in self.parts) if self.built.kind == "ivf" else 1.0
         return rows, effort, round(per_list * effort)
 
     def _best(self, proposed: list[Int64[Array, "m _"]], scored: list[Float32[Array, "m _"]]) -> Int64[Array, "m c"]:

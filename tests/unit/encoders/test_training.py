@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from latentstore.encoders import Progress, save_encoder, train
-from latentstore.encoders.schedule import long_enough, one_cycle
+from latentstore.encoders.schedule import length, one_cycle
 from latentstore.encoders.sources import Source
 from latentstore.errors import (
     ChecksumMismatch,
@@ -232,13 +232,18 @@ def test_source_digest_tells_datasets_apart() -> None:
 
 
 def test_few_items_are_trained_as_long_as_many() -> None:
-    assert long_enough(60_000, 12) == {"epochs": 12, "batch_size": 256}
+    assert length(60_000, {"epochs": 12}, ()) == {"epochs": 12, "batch_size": 256}
     for items in (2, 700, 6_000, 20_000):
-        few = long_enough(items, 12)
+        few = length(items, {"epochs": 12}, ())
         looks = items * few["epochs"]
         assert few["batch_size"] >= 64
         assert looks >= 240_000 or few["epochs"] == 60
         assert looks >= 1_600 * few["batch_size"] or few["batch_size"] == 64
+    assert length(6_000, {"epochs": 12, "batch_size": 512}, ("epochs", "batch_size")) == {
+        "epochs": 12,
+        "batch_size": 512,
+    }
+    assert length(6_000, {"epochs": 12}, ("epochs",)) == {"epochs": 12, "batch_size": 64}
 
 
 def test_patience_lasts_half_of_the_epochs() -> None:

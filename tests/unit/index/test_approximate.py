@@ -18,6 +18,7 @@ from latentstore.index import (
     choose_kind,
     exact_search,
     plan_search,
+    prepared,
     propose_parts,
     rank,
 )
@@ -81,9 +82,10 @@ def test_a_mask_is_obeyed(vectors):
     assert not allowed[unmasked[unmasked >= 0]].all()
 
 
-@pytest.mark.parametrize("share", [None, 0.9, 0.05])
-def test_parts_propose_what_one_index_of_all_would(vectors, share):
-    first = ApproximateIndex.build(vectors[:5000], "l2", "ivf", target_recall=0.95, seed=0)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("share", [None, 0.9, 0.05, 0.002])  # of the last, not all k are in the nearest lists
+def test_parts_propose_what_one_index_of_all_would(vectors, share, metric):
+    first = ApproximateIndex.build(vectors[:5000], metric, "ivf", target_recall=0.95, seed=0)
     second, whole = first.part([vectors[5000:6200]]), first.part([vectors[:5000]])
     whole.join([first.part([vectors[5000:6200]])])
     queries, point = vectors[6200:], first.operating(None)
@@ -92,15 +94,17 @@ def test_parts_propose_what_one_index_of_all_would(vectors, share):
         allowed = np.random.default_rng(1).random(6200) < share
         masks = [Mask(allowed[:5000]), Mask(allowed[5000:]), Mask(allowed)]
     [(near, near_scores), (far, far_scores)], effort = propose_parts(
-        [(first, masks[0]), (second, masks[1])], queries, 10, point
+        [(first, masks[0]), (second, masks[1])], prepared(queries, metric), 10, point
     )
+    sign = -1 if metric == "ip" else 1  # FAISS's scores of ip grow with nearness
+    near_scores, far_scores = sign * near_scores, sign * far_scores
     far = np.where(far < 0, -1, far + 5000)
     expected, scores, alone = whole.propose(queries, 10, point, mask=masks[2])
     assert effort == alone
     for row in range(len(queries)):
         ours = dict(zip(near[row], near_scores[row], strict=True)) | dict(zip(far[row], far_scores[row], strict=True))
         ours.pop(-1, None)
-        theirs = dict(zip(expected[row], scores[row], strict=True))
+        theirs = dict(zip(expected[row], sign * scores[row], strict=True))
         theirs.pop(-1, None)
         missing = set(theirs) - set(ours)  # of equal scores any may be left out
         assert all(theirs[one] >= max(ours.values()) for one in missing)
