@@ -132,9 +132,9 @@ def _wanted(
     sizes = held[order]
     passed = np.cumsum(sizes, axis=1)[queries, last] - (1 - share) * sizes[queries, last]
     reached = [reach.lists(math.ceil(one), point.recall) for one in passed.tolist()]
-    wanted = np.maximum(last + 1, np.maximum(reached, point.effort))
+    wanted: Int64[Array, " m"] = np.maximum(last + 1, np.maximum(reached, point.effort))
     if everything:
-        return np.minimum(wanted, order.shape[1])
+        return wanted.clip(max=order.shape[1])
     return np.where((passing[:, -1] >= k) & (wanted <= order.shape[1]), wanted, 0)
 
 
