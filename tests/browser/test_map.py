@@ -157,6 +157,53 @@ def test_centroids_and_arrows_are_placed_by_the_service(visit: Visit, name: str)
     assert any(one.endswith("+ 2 * formal") for query in asked for one in query)
 
 
+def over(page) -> str:
+    """What lies over the map, once it has not changed for half a second."""
+    seen, still = "", 0
+    while still < 5:
+        page.wait_for_timeout(100)
+        now = page.locator(CANVAS).evaluate("(node) => node.toDataURL()")
+        seen, still = now, still + 1 if now == seen else 0
+    return seen
+
+
+def hold(page, words: str) -> list:
+    """Keep back requests for places whose body has these words, until they are continued."""
+    held = []
+    page.route("**/place", lambda one: held.append(one) if words in one.request.post_data else one.continue_())
+    return held
+
+
+def test_late_places_of_an_earlier_map_are_not_drawn_over_a_newer_one(visit: Visit):
+    page = visit.map("solid", show="centroids,pictures")
+    expected = over(page)
+    page.goto("about:blank")
+    held = hold(page, '"pca"')
+    visit.map("pca", show="centroids")
+    page.get_by_role("combobox", name="Map").select_option("solid")
+    over(page)
+    assert held
+    with page.expect_response("**/place"):
+        held[0].continue_()
+    page.get_by_label("Pictures when near").check()  # draws once more
+    assert over(page) == expected, "the places of the flat map are drawn"
+
+
+def test_late_arrows_of_an_earlier_item_are_not_drawn_for_a_newer_one(visit: Visit):
+    page = visit.map(show="arrows", item="train/8")
+    expected = over(page)
+    page.goto("about:blank")
+    held = hold(page, "train/7")
+    visit.map(show="arrows", item="train/7")
+    over(page)
+    page.evaluate("location.hash = location.hash.replace('train%2F7', 'train%2F8')")
+    expect(page.get_by_role("region", name="Chosen item", exact=True)).to_contain_text("train/8")
+    assert over(page) == expected, "the control"
+    with page.expect_response("**/place"):
+        held[0].continue_()
+    assert over(page) == expected, "the arrows of the earlier item are drawn"
+
+
 def test_a_solid_map_turns(visit: Visit):
     page = visit.map("solid", show="nothing")
     before = page.locator(".plane-base").evaluate("(node) => node.toDataURL()")
