@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.visiting import Visit, as_pixels, pixels
+from tests.browser.visiting import CANVAS, Visit, as_pixels, hold, over, pixels
 
-CANVAS = ".plane-over"
 PAINTED = """(node) => {
     const {width, height} = node, data = node.getContext("2d").getImageData(0, 0, width, height).data;
     const colours = new Set();
@@ -155,23 +154,6 @@ def test_centroids_and_arrows_are_placed_by_the_service(visit: Visit, name: str)
     page.wait_for_timeout(300)
     assert any("centroid('Bag')" in query for query in asked)
     assert any(one.endswith("+ 2 * formal") for query in asked for one in query)
-
-
-def over(page) -> str:
-    """What lies over the map, once it has not changed for half a second."""
-    seen, still = "", 0
-    while still < 5:
-        page.wait_for_timeout(100)
-        now = page.locator(CANVAS).evaluate("(node) => node.toDataURL()")
-        seen, still = now, still + 1 if now == seen else 0
-    return seen
-
-
-def hold(page, words: str) -> list:
-    """Keep back requests for places whose body has these words, until they are continued."""
-    held = []
-    page.route("**/place", lambda one: held.append(one) if words in one.request.post_data else one.continue_())
-    return held
 
 
 def test_late_places_of_an_earlier_map_are_not_drawn_over_a_newer_one(visit: Visit):
