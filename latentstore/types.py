@@ -38,6 +38,20 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
+def is_finite(number: float) -> bool:
+    """Whether a float has it: no NaN, no infinity, no whole number of hundreds of digits."""
+    try:
+        return isfinite(number)
+    except OverflowError:
+        return False
+
+
+def brief(number: int) -> str:
+    """A whole number for a message, however long; Python writes no more than 4,300 digits."""
+    text = str(number) if number.bit_length() < 10_000 else hex(number)
+    return text if len(text) <= 24 else f"{text[:12]}… ({number.bit_length()} bits)"
+
+
 def without_nan(values: Iterable[Any]) -> list[Any]:
     """The same values, None for NaN: what is no number is unknown."""
     return [None if one != one else one for one in values]
@@ -77,6 +91,8 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         given = np.asarray(vectors)
     except ValueError as error:
         raise ShapeMismatch(f"{what} have rows of different lengths; pass shape (n, {dim})") from error
+    if given.dtype == object:
+        given = _as_floats(given, what)
     if given.dtype.kind not in "fiub":
         raise InputError(f"{what} have dtype {given.dtype}; pass real numbers (float32)")
     if given.ndim not in (1, 2) or given.shape[-1] != dim:
@@ -101,6 +117,16 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         row = first_row + int(np.flatnonzero(squares == 0)[0])
         raise NotFinite(f"{what} row {row} is the zero vector, which has no direction under cosine; use l2 or drop it")
     return checked
+
+
+def _as_floats(given: Array, what: str) -> Array:
+    """Numbers of which one is a whole number that NumPy has no dtype for; anything else as it is."""
+    if not all(isinstance(number, int | float | np.integer | np.floating) for number in given.flat):
+        return given
+    for number in given.flat:
+        if isinstance(number, int) and not is_finite(number):
+            raise NotFinite(f"{what} contain {brief(number)}, which is beyond float32; remove or repair that row")
+    return given.astype(np.float64)
 
 
 def ends_missing(numbers: Array) -> bool:

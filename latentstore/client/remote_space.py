@@ -111,7 +111,7 @@ class RemoteSpace:
 
     def decode(self, latents: Any) -> Float32[Array, "n ..."]:
         """Items of latents (n, d), float32 in [0, 1]; one latent (d,) gives one item."""
-        given = np.asarray(latents, np.float32)
+        given = check_vectors(latents, self.dim, what="latents")
         table, told = self._transport.table("POST", self._path("decode"), {"latents": given, "at": self.at})
         shape = tuple(int(side) for side in told["shape"].split(","))
         items = np.array(table["item"].combine_chunks().flatten().to_numpy()).reshape(-1, *shape)
@@ -221,7 +221,7 @@ class RemoteSpace:
         return told
 
     def _path(self, *parts: str) -> str:
-        return "/".join(["/v1/spaces", *(quote(part, safe="") for part in (self.name, *parts))])
+        return "/".join(["/v1/spaces", *(quote(part, safe="", errors="surrogatepass") for part in (self.name, *parts))])
 
 
 def _several(points: Any) -> bool:
