@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -140,6 +140,13 @@ class Stopwatch:
     def __init__(self) -> None:
         self._laps = [("", perf_counter())]
 
+    @classmethod
+    def of(cls, seconds: Mapping[str, float]) -> Stopwatch:
+        """One that has stopped: seconds by lap name, in order."""
+        made = cls()
+        made._laps = [("", 0.0), *zip(seconds, accumulate(seconds.values()), strict=True)]
+        return made
+
     def lap(self, name: str) -> None:
         """End a lap and begin the next."""
         self._laps.append((name, perf_counter()))
@@ -189,6 +196,12 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {**{name: value for name, value in vars(self).items() if name != "watch"}, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Explanation:
+        """The inverse of `to_json`."""
+        seconds = told["seconds"]
+        return cls(watch=Stopwatch.of(seconds), **{name: one for name, one in told.items() if name != "seconds"})
 
     def __str__(self) -> str:
         steps = ", ".join(f"{name} {1e3 * spent:.2f}" for name, spent in self.seconds.items() if spent >= 5e-6)

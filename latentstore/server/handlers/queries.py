@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,8 @@ def search(call: Call) -> Either:
     }  # fmt: skip
     found = space.search(asked.query, asked.k, **options)
     about = {"space": space.name, "version": found.version, "metric": found.metric}
+    if found.explanation is not None:
+        about["explanation"] = json.dumps(found.explanation.to_json())
     return Either(found.to_arrow(), about, lambda: _found(space, found))
 
 
