@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 import latentstore as ls
 from latentstore import geometry
-from latentstore.errors import InputError, NotFinite, NotSupported
+from latentstore.errors import InputError, NotFinite, NotSupported, UnknownItem
 from latentstore.evaluate import Vote
 from latentstore.geometry.image_transport import pot
 from tests.unit.space.faces import filled, fit
@@ -79,6 +79,13 @@ def test_under_ip_what_is_real_is_near_and_not_far_out(store):
         [euclidean.latent(one).settle(1.0).vector for one in far],
         atol=1e-5,
     )
+
+
+def test_an_item_of_a_space_that_never_had_one_is_unknown(store):
+    empty = store.create_space("empty", dim=3)
+    for act in (empty.latent, empty.search, lambda one: empty.interpolate(one, one)):
+        with pytest.raises(UnknownItem, match="nobody"):
+            act("'nobody'")
 
 
 def test_an_empty_space_says_so(store):
