@@ -39,6 +39,7 @@ export class PathView {
   async update(state, before) {
     const asked = ["view", ...ENDS, "method", "steps", "beside"];
     if (before && asked.every((name) => before[name] === state[name])) return;
+    if (!(state.a && state.b) && !this.snapshot.about.rows) return void fill(this.body, empty("This space has no items to walk between yet."));
     if (!state.a || !state.b) return void set(await this.#some(state));
     for (const name of ENDS) this.fields[name].value = state[name] ?? "";
     const key = JSON.stringify(asked.map((name) => state[name]));
