@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -36,6 +36,20 @@ def check_metric(metric: str) -> Metric:
 def whole_number(text: str) -> int | None:
     """The number below 10¹⁸ that ASCII digits write; None for anything else ("²" is a digit, too, but no number)."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
+def is_finite(number: float) -> bool:
+    """Whether a float has it: no NaN, no infinity, no whole number of hundreds of digits."""
+    try:
+        return isfinite(number)
+    except OverflowError:
+        return False
+
+
+def brief(number: int) -> str:
+    """A whole number for a message, however long; Python writes no more than 4,300 digits."""
+    text = str(number) if number.bit_length() < 10_000 else hex(number)
+    return text if len(text) <= 24 else f"{text[:12]}… ({number.bit_length()} bits)"
 
 
 def without_nan(values: Iterable[Any]) -> list[Any]:
@@ -77,6 +91,8 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
         given = np.asarray(vectors)
     except ValueError as error:
         raise ShapeMismatch(f"{what} have rows of different lengths; pass shape (n, {dim})") from error
+    if given.dtype == object:
+        given = _as_floats(given, what)
     if given.dtype.kind not in "fiub":
         raise InputError(f"{what} have dtype {given.dtype}; pass real numbers (float32)")
     if given.ndim not in (1, 2) or given.shape[-1] != dim:
@@ -103,6 +119,16 @@ def check_vectors(vectors: Any, dim: int, metric: Metric = "l2", *, what: str = 
     return checked
 
 
+def _as_floats(given: Array, what: str) -> Array:
+    """Numbers of which one is a whole number that NumPy has no dtype for; anything else as it is."""
+    if not all(isinstance(number, int | float | np.integer | np.floating) for number in given.flat):
+        return given
+    for number in given.flat:
+        if isinstance(number, int) and not is_finite(number):
+            raise NotFinite(f"{what} contain {brief(number)}, which is beyond float32; remove or repair that row")
+    return given.astype(np.float64)
+
+
 def ends_missing(numbers: Array) -> bool:
     """Whether any line of (m, c) numbers ends with −1, which stands for none; no reduction is made for one line."""
     return numbers.size > 0 and (numbers.item(-1) < 0 or (len(numbers) > 1 and bool((numbers[:, -1] < 0).any())))
@@ -113,6 +139,13 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._laps = [("", perf_counter())]
+
+    @classmethod
+    def of(cls, seconds: Mapping[str, float]) -> Stopwatch:
+        """One that has stopped: seconds by lap name, in order."""
+        made = cls()
+        made._laps = [("", 0.0), *zip(seconds, accumulate(seconds.values()), strict=True)]
+        return made
 
     def lap(self, name: str) -> None:
         """End a lap and begin the next."""
@@ -163,6 +196,12 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {**{name: value for name, value in vars(self).items() if name != "watch"}, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Explanation:
+        """The inverse of `to_json`."""
+        seconds = told["seconds"]
+        return cls(watch=Stopwatch.of(seconds), **{name: one for name, one in told.items() if name != "seconds"})
 
     def __str__(self) -> str:
         steps = ", ".join(f"{name} {1e3 * spent:.2f}" for name, spent in self.seconds.items() if spent >= 5e-6)

@@ -1,7 +1,8 @@
-"""A space behind a service: methods of `EmbeddingSpace`, with the same arguments (but `explain`), results, errors."""
+"""A space behind a service: methods of `EmbeddingSpace`, with the same arguments, results, errors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from latentstore.client.results import RemoteLatent, RemotePath, RemoteSamples, frames
 from latentstore.errors import InputError
-from latentstore.types import Neighbours, check_metric, check_vectors
+from latentstore.types import Explanation, Neighbours, check_metric, check_vectors
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -89,6 +90,7 @@ class RemoteSpace:
         diversity: float = 0.0,
         positive: Sequence[Any] = (),
         negative: Sequence[Any] = (),
+        explain: bool = False,
     ) -> Neighbours:
         """Find the k nearest items; see `EmbeddingSpace.search`."""
         if query is None and not positive and not negative:
@@ -96,7 +98,8 @@ class RemoteSpace:
         body = {
             "query": query, "k": k, "where": where, "columns": columns, "recall": recall, "radius": radius,
             "offset": offset, "group_by": group_by, "group_size": group_size, "diversity": diversity,
-            "positive": list(positive), "negative": list(negative), "at": self.at,
+            "positive": list(positive), "negative": list(negative), "explain": explain,
+            "at": self.at,
         }  # fmt: skip
         table, told = self._transport.table("POST", self._path("search"), body)
         batch = _several(query)
@@ -111,7 +114,7 @@ class RemoteSpace:
 
     def decode(self, latents: Any) -> Float32[Array, "n ..."]:
         """Items of latents (n, d), float32 in [0, 1]; one latent (d,) gives one item."""
-        given = np.asarray(latents, np.float32)
+        given = check_vectors(latents, self.dim, what="latents")
         table, told = self._transport.table("POST", self._path("decode"), {"latents": given, "at": self.at})
         shape = tuple(int(side) for side in told["shape"].split(","))
         items = np.array(table["item"].combine_chunks().flatten().to_numpy()).reshape(-1, *shape)
@@ -221,7 +224,7 @@ class RemoteSpace:
         return told
 
     def _path(self, *parts: str) -> str:
-        return "/".join(["/v1/spaces", *(quote(part, safe="") for part in (self.name, *parts))])
+        return "/".join(["/v1/spaces", *(quote(part, safe="", errors="surrogatepass") for part in (self.name, *parts))])
 
 
 def _several(points: Any) -> bool:
@@ -250,4 +253,5 @@ def _neighbours(
         all_distances = np.full((queries, k), np.nan, np.float32)
         all_ids[at], all_rows[at], all_distances[at] = ids, rows, distances
         ids, rows, distances = all_ids, all_rows, all_distances
-    return Neighbours(ids, rows, distances, k, metric, int(told["version"]), extra)
+    how = Explanation.from_json(json.loads(told["explanation"])) if "explanation" in told else None
+    return Neighbours(ids, rows, distances, k, metric, int(told["version"]), extra, how)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
 import httpx
@@ -12,6 +11,7 @@ import pyarrow as pa
 from latentstore import errors
 from latentstore.errors import DidNotConverge, Forbidden, LatentStoreError, StorageError
 from latentstore.space import Latent
+from latentstore.types import brief, is_finite
 
 ARROW = "application/vnd.apache.arrow.stream"
 TOLD = "x-latentstore-"  # headers that say what a table is of
@@ -71,6 +71,10 @@ class Transport:
                 )
             else:
                 answer = self._client.request(method, path, json=_as_json(body), params=given, headers=headers)
+        except UnicodeEncodeError as error:
+            raise errors.InputError(
+                f"{error.object[error.start]!r}, a lone surrogate, cannot be sent; pass UTF-8 text"
+            ) from error
         except httpx.UnsupportedProtocol as error:
             raise _no_address(self.url, error) from error
         except httpx.HTTPError as error:
@@ -120,8 +124,9 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    if isinstance(value, float) and not isfinite(value):
-        raise errors.NotFinite(f"{value} cannot be sent; remove NaN and infinity from what is asked")
+    if isinstance(value, int | float) and not is_finite(value):
+        said = brief(value) if isinstance(value, int) else value
+        raise errors.NotFinite(f"{said} cannot be sent; remove NaN, infinity and what is beyond a float")
     if hasattr(value, "as_sent"):
         return value.as_sent()
     if isinstance(value, Latent):

@@ -185,5 +185,6 @@ class _Parser:
 
     def _refuse(self, what: str, at: int, remedy: str) -> NoReturn:
         shown = " ".join(self.text[at : at + 20].split())  # a message is one line
+        shown = shown.encode(errors="backslashreplace").decode()  # that can be written to a terminal, too
         near = f"near «{shown}{'…' if at + 20 < len(self.text) else ''}»" if at < len(self.text) else "the end"
         raise ExpressionRefused(f"{what} at character {at + 1} ({near}); {remedy}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentstore.errors import InputError
-from latentstore.types import Array
+from latentstore.types import Array, is_finite
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Float64, Int64
@@ -118,7 +118,7 @@ def fit_gaussian(latents: Float[Array, "n d"]) -> Mixture:
 
 def check_truncation(truncation: float) -> None:
     """Refuse what no noise is scaled by."""
-    if not (np.isfinite(truncation) and truncation >= 0):
+    if not (is_finite(truncation) and truncation >= 0):
         raise InputError(
             f"truncation is {truncation}; choose 1 for all variety, or less, down to 0, for more typical ones"
         )

@@ -25,7 +25,7 @@ from latentstore.server.guard import Guard
 from latentstore.server.handlers import queries
 from latentstore.server.logs import SLOW, request_id
 from latentstore.server.refusals import Refusal
-from latentstore.server.routes import ARROW, JSON, Route, Router
+from latentstore.server.routes import ARROW, COMMON, JSON, SAMPLING, SQL, Route, Router
 from latentstore.types import whole_number
 
 Scope = MutableMapping[str, Any]
@@ -36,7 +36,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 log = logging.getLogger("latentstore.server")
 WATCH = 0.5  # seconds between two looks at the keys, and for requests that take too long
 _ALWAYS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-SQL_RUNNING = 2  # queries at the same time: as many as the sandbox has processes
+# Threads beside those of `limits.running`, by the route's pool. SQL may wait for one of two sandboxes, and a sample
+# for the mixture that the first one fits: what waits must not keep the others from their threads.
+OWN_THREADS = {SQL: 2, SAMPLING: 1}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,10 +54,9 @@ class App:
     def __init__(self, service: Service, guard: Guard, router: Router) -> None:
         self._service, self._guard, self._metrics, self._router = service, guard, service.metrics, router
         self._limits = service.limits
-        # SQL has threads of its own: it may wait for a sandbox, and what waits must not keep the others from theirs.
         self._pools = {
-            right: ThreadPoolExecutor(threads, f"latentstore-{right}")
-            for right, threads in (("read", self._limits.running), ("sql", SQL_RUNNING))
+            pool: ThreadPoolExecutor(threads, f"latentstore-{pool}")
+            for pool, threads in {COMMON: self._limits.running, **OWN_THREADS}.items()
         }
         self._pending = dict.fromkeys(self._pools, 0)
         self._open: dict[asyncio.Task[Any] | None, float] = {}
@@ -196,16 +197,15 @@ class App:
         call = Call(self._service, path, query, body)
         if route.inline:
             return self._encoded(route.handler(call), headers)
-        kind = "sql" if route.right == "sql" else "read"
-        if self._pending[kind] >= self._limits.running + self._limits.waiting:
+        if self._pending[route.pool] >= self._limits.running + self._limits.waiting:
             raise limits.too_busy(self._limits.waiting)
-        self._pending[kind] += 1
+        self._pending[route.pool] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._pools[kind], lambda: self._encoded(route.handler(call), headers)
+                self._pools[route.pool], lambda: self._encoded(route.handler(call), headers)
             )
         finally:
-            self._pending[kind] -= 1
+            self._pending[route.pool] -= 1
 
     def _inline(self, scope: Scope) -> bool:
         """Whether a plain search may be answered in the loop: as JSON."""

@@ -20,7 +20,7 @@ class ServerLimits:
         rows: Rows written at once.
         pixels: Of an uploaded image.
         seconds: Until an answer; what still runs then is not waited for.
-        running: Requests that compute at the same time, beside plain searches.
+        running: Requests that compute at the same time, beside plain searches, SQL and one that samples.
         waiting: Requests that wait for one of these.
     """
 

@@ -14,6 +14,7 @@ from latentstore.server.handlers import catalogue, health, pages, queries, sql, 
 
 JSON, ARROW, PNG, HTML = "application/json", "application/vnd.apache.arrow.stream", "image/png", "text/html"
 IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+COMMON, SQL, SAMPLING = "common", "sql", "sampling"  # pools of threads
 AT = "at"  # in the query string of what has no body
 
 
@@ -32,6 +33,7 @@ class Route:
         parameters: Names in the query string.
         media: Types it can answer with.
         inline: So quick that it is answered in the event loop.
+        pool: Whose threads answer it otherwise.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Route:
     parameters: frozenset[str] = frozenset()
     media: tuple[str, ...] = (JSON,)
     inline: bool = False
+    pool: str = COMMON
     pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -86,7 +89,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{SPACE}/interpolate/film", walks.film, None, body=wire.FilmAsked, media=tuple(walks.FILMS.values())
     ),
     Route("POST", f"{SPACE}/grid", walks.grid, wire.Gridded, body=wire.GridAsked),
-    Route("POST", f"{SPACE}/sample", walks.sample, wire.Sampled, body=wire.SampleAsked),
+    Route("POST", f"{SPACE}/sample", walks.sample, wire.Sampled, body=wire.SampleAsked, pool=SAMPLING),
     Route("POST", f"{SPACE}/barycenter", walks.barycenter, wire.Mixed, body=wire.BarycenterAsked),
     Route("POST", f"{SPACE}/rows", catalogue.rows, wire.Table, body=wire.GetAsked, media=BOTH),
     Route("POST", f"{SPACE}/pictures", catalogue.pictures, wire.Pictures, body=wire.PicturesAsked),
@@ -105,7 +108,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{SPACE}/items", writes.upsert, wire.Written, right="write", body=wire.RowsAsked, uploads=(ARROW,)
     ),
     Route("DELETE", f"{SPACE}/items", writes.delete, wire.Written, right="write", body=wire.DeleteAsked),
-    Route("POST", "/v1/sql", sql.sql, wire.Table, right="sql", body=wire.SqlAsked, media=BOTH),
+    Route("POST", "/v1/sql", sql.sql, wire.Table, right="sql", body=wire.SqlAsked, media=BOTH, pool=SQL),
 )  # fmt: skip
 
 KEPT, SHORT = 4096, 200  # addresses whose route is known, of so many bytes at most

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentstore.errors import InputError
 from latentstore.geometry import pairwise_distances, pairwise_similarities
-from latentstore.types import Array, Neighbours, ends_missing
+from latentstore.types import Array, Neighbours, ends_missing, is_finite
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -47,7 +47,7 @@ class Options:
             raise InputError(f"k {self.k} from offset {self.offset} is beyond {MAX_K} hits; narrow the search by where")
         if self.recall is not None and not 0 < self.recall <= 1:
             raise InputError(f"recall is {self.recall}; choose a number in (0, 1]")
-        if self.radius is not None and not np.isfinite(self.radius):
+        if self.radius is not None and not is_finite(self.radius):
             raise InputError(f"radius is {self.radius}; choose a finite distance")
         if not 0 <= self.diversity <= 1:
             raise InputError(f"diversity is {self.diversity}; choose a number from 0 (nearest) to 1 (most different)")

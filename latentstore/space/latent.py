@@ -218,7 +218,8 @@ class _Names:
         self._space = space
 
     def items(self, ids: Sequence[str], /) -> Float32[Array, "n d"]:
-        return self._space.snapshot.gather(self._space.rows_of(ids))
+        rows = self._space.rows_of(ids)  # refuses what is not there; a space without rows has nothing to gather from
+        return self._space.snapshot.gather(rows)
 
     def centroids(self, labels: Sequence[str], /) -> Float32[Array, "n d"]:
         known = self._space.concepts.centroid_vectors

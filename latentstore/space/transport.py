@@ -12,7 +12,7 @@ import numpy as np
 from latentstore import geometry
 from latentstore.errors import ConfigInvalid, InputError, NotSupported, UnknownLabel, suggest
 from latentstore.space.latent import Latent, as_latent, as_queries
-from latentstore.types import check_seed, without_nan
+from latentstore.types import check_seed, is_finite, without_nan
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int64, Shaped
@@ -194,7 +194,7 @@ def set_barycenter(
 
 
 def _shares(weights: Mapping[Any, float]) -> Float64[Array, " k"]:
-    shares = np.array([float(weight) for weight in weights.values()])
+    shares = np.array([float(weight) if is_finite(weight) else np.inf for weight in weights.values()])
     if not len(shares) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
         raise InputError(f"weights are {shares.tolist()}; pass {{what: weight}}, none below 0 and one above")
     return np.asarray(shares / shares.sum())

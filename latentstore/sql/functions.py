@@ -101,7 +101,7 @@ class Functions:
     def hits(self, name: str, query: str | list[float], k: int) -> tuple[Int64[Array, " k"], pa.StructArray]:
         """The neighbours of one query: their rows, and what `neighbours` answers."""
         space = self.space(name)
-        vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float32)
+        vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float64)
         vectors = check_vectors(vector, space.dim, space.metric, what="query vectors").reshape(-1, space.dim)
         rows, distances, _ = space.searcher.search(vectors, k)
         found = rows >= 0
@@ -230,8 +230,8 @@ def _vector(space: EmbeddingSpace, text: str) -> Any:
     if not text.lstrip().startswith("["):
         return space.latent(text).vector
     try:
-        return space.latent(np.array(json.loads(text), dtype=np.float32)).vector
-    except (ValueError, TypeError) as error:
+        return space.latent(np.array(json.loads(text), dtype=np.float64)).vector
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(
             f"neighbours cannot read the vector {text[:40]}… ({error}); pass {space.dim} numbers"
         ) from error

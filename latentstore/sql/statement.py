@@ -13,10 +13,13 @@ import numpy as np
 from latentstore.errors import QueryRefused
 from latentstore.filters.nesting import nesting
 from latentstore.filters.session import MAX_DEPTH
+from latentstore.types import brief
 
 MAX_LENGTH = 1_000_000  # characters
 
-_SCALARS = {type(None), str, bool, int, float}
+WHOLE = 1 << 127  # DuckDB's widest whole numbers end there
+
+_FLOATS = {type(None), bool, float}
 
 
 def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
@@ -27,6 +30,7 @@ def one_select(query: str, parameters: Mapping[str, Any]) -> duckdb.Statement:
         raise QueryRefused(f"the query has {len(query)} characters; at most {MAX_LENGTH} are read")
     if nesting(query, MAX_DEPTH) > MAX_DEPTH:
         raise QueryRefused(f"the query is nested more than {MAX_DEPTH} deep; simplify it")
+    refuse_surrogates(query, "the query")
     try:
         statements = _parsed(query)
     except (duckdb.Error, UnicodeError) as error:
@@ -50,22 +54,38 @@ def _parsed(query: str) -> list[duckdb.Statement]:
     return statements
 
 
+def refuse_surrogates(text: str, what: str) -> None:
+    """Refuse text that is none in UTF-8: a lone surrogate, as in "\\ud800"."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QueryRefused(
+            f"{what} has a lone surrogate ({text[error.start]!r}) at character {error.start + 1}; pass UTF-8 text"
+        ) from error
+
+
 def plain_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as JSON has them: numbers, text, Booleans, None, and lists of them (from arrays, too).
 
     Raises:
         QueryRefused: Something else.
     """
+    for name in parameters:
+        refuse_surrogates(str(name), "the name of a parameter")
     return {str(name): _plain(name, value) for name, value in parameters.items()}
 
 
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
+    if isinstance(value, str):
+        refuse_surrogates(value, f"parameter {name!r}")
+    if isinstance(value, int) and not -WHOLE <= value < WHOLE:
+        raise QueryRefused(f"parameter {name!r} has the number {brief(value)}, wider than 128 bits; pass a smaller one")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, list | tuple):
-        if {*map(type, value)} <= _SCALARS:  # a vector: one by one would take a twentieth of its query's time
+        if {*map(type, value)} <= _FLOATS:  # a vector: one by one would take a twentieth of its query's time
             return list(value)
         return [_plain(name, one) for one in value]
     raise QueryRefused(f"parameter {name!r} is a {type(value).__name__}; pass numbers, text, Booleans or a vector")

@@ -129,7 +129,7 @@ def _table(metadata: Any) -> pa.Table:
         if hasattr(metadata, "iloc"):
             return pa.Table.from_pandas(metadata, preserve_index=False).replace_schema_metadata(None)
         return pa.table(metadata)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"metadata cannot be read as a table ({error}); pass a pyarrow.Table") from error
 
 

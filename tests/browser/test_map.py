@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.visiting import Visit, as_pixels, pixels
+from tests.browser.visiting import CANVAS, Visit, as_pixels, hold, over, pixels
 
-CANVAS = ".plane-over"
 PAINTED = """(node) => {
     const {width, height} = node, data = node.getContext("2d").getImageData(0, 0, width, height).data;
     const colours = new Set();
@@ -155,6 +154,36 @@ def test_centroids_and_arrows_are_placed_by_the_service(visit: Visit, name: str)
     page.wait_for_timeout(300)
     assert any("centroid('Bag')" in query for query in asked)
     assert any(one.endswith("+ 2 * formal") for query in asked for one in query)
+
+
+def test_late_places_of_an_earlier_map_are_not_drawn_over_a_newer_one(visit: Visit):
+    page = visit.map("solid", show="centroids,pictures")
+    expected = over(page)
+    page.goto("about:blank")
+    held = hold(page, '"pca"')
+    visit.map("pca", show="centroids")
+    page.get_by_role("combobox", name="Map").select_option("solid")
+    over(page)
+    assert held
+    with page.expect_response("**/place"):
+        held[0].continue_()
+    page.get_by_label("Pictures when near").check()  # draws once more
+    assert over(page) == expected, "the places of the flat map are drawn"
+
+
+def test_late_arrows_of_an_earlier_item_are_not_drawn_for_a_newer_one(visit: Visit):
+    page = visit.map(show="arrows", item="train/8")
+    expected = over(page)
+    page.goto("about:blank")
+    held = hold(page, "train/7")
+    visit.map(show="arrows", item="train/7")
+    over(page)
+    page.evaluate("location.hash = location.hash.replace('train%2F7', 'train%2F8')")
+    expect(page.get_by_role("region", name="Chosen item", exact=True)).to_contain_text("train/8")
+    assert over(page) == expected, "the control"
+    with page.expect_response("**/place"):
+        held[0].continue_()
+    assert over(page) == expected, "the arrows of the earlier item are drawn"
 
 
 def test_a_solid_map_turns(visit: Visit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import httpx
@@ -47,6 +48,23 @@ def test_an_empty_store_and_a_service_that_is_gone(visit: Visit, tmp_path):
         expect(page.get_by_role("button", name="Run")).to_be_visible()
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.get_by_role("link", name="Generate").click()  # whose module was not fetched yet
+    expect(page.locator("#main > .page > [role=alert]")).to_contain_text("does not answer")
+
+
+def test_spaces_without_items_or_with_similarities(visit: Visit, tmp_path, serve):
+    store = ls.open(tmp_path / "two.store")
+    store.create_space("nothing", dim=2)
+    store.create_space("products", dim=2, metric="ip").add(["a", "b"], [[0, 1], [0, 2]])
+    address = serve(tmp_path / "two.store")
+    page = visit.open("path", url=address, space="nothing")
+    expect(page.locator(".parts")).to_contain_text("no items to walk between")
+    expect(page.get_by_label("From A")).to_have_value("")
+    page.goto("about:blank")
+    page = visit.open("sql", url=address, space="products")
+    visit.allowed = ("403",)  # it answers no SQL
+    page.get_by_role("button", name="Neighbours").click()
+    expect(page.get_by_label("SQL query")).to_have_value(re.compile("n.similarity.*ORDER BY n.similarity DESC", re.S))
 
 
 def test_a_store_without_spaces_says_how_to_fill_it(visit: Visit, template, tmp_path, serve):

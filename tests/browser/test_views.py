@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import latentstore as ls
-from tests.browser.visiting import Visit, as_pixels, pixels
+from tests.browser.visiting import Visit, as_pixels, hold, over, pixels
 
 
 def decoded(space, query: str) -> np.ndarray:
@@ -83,6 +83,29 @@ def test_a_path_and_the_one_beside_it(visit: Visit, space):
             assert (film.format, getattr(film, "n_frames", 1)) == (kind, count)
     page.get_by_role("button", name="Swap").click()
     expect(page.get_by_label("From A")).to_have_value("'train/2'")
+
+
+def test_a_frame_that_is_looked_at_before_its_place_is_known(visit: Visit):
+    """A longer path is shown, and its last frame looked at, while the map still has the places of a shorter one."""
+    state = {"a": "'train/1'", "b": "'train/2'", "beside": "nothing"}
+    last = "Frame 7 of 7"
+    page = visit.open("path", **state, steps=7)
+    page.get_by_role("button", name=last).click()
+    expected = over(page)
+    page.goto("about:blank")
+    page = visit.open("path", **state, steps=3)
+    page.get_by_role("button", name="Frame 3 of 3").click()
+    shorter = over(page)
+    held = hold(page, "")
+    page.get_by_label("Frames", exact=True).fill("7")
+    page.get_by_label("Frames", exact=True).press("Tab")
+    page.get_by_role("button", name=last).click()
+    empty = over(page)
+    assert empty not in (shorter, expected), "no path is drawn"
+    assert len(held) == 1
+    held[0].continue_()
+    page.wait_for_function("(empty) => document.querySelector('.plane-over').toDataURL() !== empty", arg=empty)
+    assert over(page) == expected, "the frame that is looked at is marked"
 
 
 def test_transport_stands_beside_a_path_unless_something_else_does(visit: Visit, space):

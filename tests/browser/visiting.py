@@ -16,11 +16,12 @@ from urllib.parse import urlencode
 import numpy as np
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from latentstore.server import make_app
 
 WAIT = 20_000  # ms, on a busy machine
+CANVAS = ".plane-over"
 expect.set_options(timeout=WAIT)
 
 
@@ -74,6 +75,23 @@ def pixels(image: Locator) -> np.ndarray:
         return canvas.toDataURL("image/png");
     }""")
     return np.asarray(Image.open(io.BytesIO(b64decode(data.partition(",")[2]))).convert("L"))
+
+
+def over(page: Page) -> str:
+    """What lies over the map, once it has not changed for half a second."""
+    seen, still = "", 0
+    while still < 5:
+        page.wait_for_timeout(100)
+        now = page.locator(CANVAS).evaluate("(node) => node.toDataURL()")
+        seen, still = now, still + 1 if now == seen else 0
+    return seen
+
+
+def hold(page: Page, words: str) -> list[Route]:
+    """Keep back requests for places whose body has these words, until they are continued."""
+    held: list[Route] = []
+    page.route("**/place", lambda one: held.append(one) if words in one.request.post_data else one.continue_())
+    return held
 
 
 def as_pixels(items: np.ndarray) -> np.ndarray:

@@ -101,6 +101,18 @@ def test_similarities_are_named_so(client):
     assert "distances" not in found
 
 
+@pytest.mark.parametrize(
+    ("space", "named"), [("small", "distances"), ("plain", "distances"), ("similar", "similarities")]
+)
+def test_a_point_names_what_is_near_as_a_search_does(client, space, named):
+    query = {"small": "'test/17'", "plain": "'a'", "similar": "'x' + 'y'"}[space]
+    found = ok(client.post(f"/v1/spaces/{space}/search", json={"query": query, "k": 2}))
+    edited = ok(client.post(f"/v1/spaces/{space}/edit", json={"query": query, "k": 2, "pictures": False}))
+    assert edited["ids"] == found["ids"]
+    assert edited[named] == pytest.approx(found[named])
+    assert {"distances", "similarities"} & {*edited} == {named}
+
+
 def test_an_older_version(client, small):
     found = ok(client.post(f"{SPACE}/search", json={"query": "'test/17'", "at": "older"}))
     assert found["version"] == small.files.tags()["older"]

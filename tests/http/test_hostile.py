@@ -75,6 +75,8 @@ PATHS = [
     "/store.json",
 ]
 
+HUGE = b"1" + b"0" * 400  # no float has it
+WIDE = [("search", b"query"), ("search", b"positive"), ("edit", b"query"), ("decode", b"latents"), ("place", b"query")]
 BODIES = [
     ("search", b""),
     ("search", b"["),
@@ -90,6 +92,7 @@ BODIES = [
     ("search", b'{"query":[NaN,1,1,1,1,1]}'),
     ("search", b'{"query":[1e39,0,0,0,0,0]}'),
     ("search", b'{"query":[[1],[1,2]]}'),
+    *((name, b'{"' + field + b'":[[' + HUGE + b",0,0,0,0,0]]}") for name, field in WIDE),
     ("search", b'{"query":[1.0,[1.0]]}'),
     ("search", b'{"query":"\'test/1\'","columns":["label","label"]}'),
     ("rows", b'{"ids":["test/1"],"columns":["label","label"]}'),
@@ -265,6 +268,24 @@ def refused(client, answer: bytes) -> None:
         if body.startswith(b"{"):
             assert json.loads(body)["error"]["message"]
     assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query":"SELECT $q","parameters":{"q":' + HUGE + b"}}",
+        b'{"query":"FROM neighbours(\'small\', $q, 1)","parameters":{"q":[0,0,0,0,0,' + HUGE + b"]}}",
+        b'{"query":"FROM neighbours(\'small\', $q, 1) JOIN small USING (id)","parameters":{"q":[1,2,3,4,5,'
+        + HUGE
+        + b"]}}",
+        b'{"query":"SELECT \'\\ud800\'"}',
+    ],
+)
+def test_bodies_of_sql(client, body):
+    answer = client.post("/v1/sql", content=body, headers=JSON)
+    assert answer.status_code in (400, 422), answer.text
+    assert len(answer.content) < 500
+    assert client.post("/v1/sql", json={"query": "SELECT 1 AS a"}).json()["columns"] == [[1]]
 
 
 def test_an_answer_that_would_fill_the_memory_is_refused(client):

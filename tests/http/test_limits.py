@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures as futures
+import itertools
+import threading
 import time
 
 import pytest
 
 from latentstore.server import ServerLimits
+from latentstore.space import generators
 
 SPACE = "/v1/spaces/small"
 
@@ -71,3 +74,31 @@ def test_more_than_can_wait(serve):
     assert {one.json()["error"]["type"] for one in busy} == {"Busy"}
     assert any(one.status_code == 200 for one in answers)
     assert client.post(f"{SPACE}/search", json=slow).status_code == 200
+
+
+def test_samples_that_wait_for_a_fit_keep_no_other_request_waiting(serve, monkeypatch):
+    """The first sample fits a mixture; more samples than there are threads wait for it while others are answered."""
+    begun, go_on, fits = threading.Event(), threading.Event(), []
+    fit = generators.compute_mixtures
+
+    def slowly(*given):
+        fits.append(given)
+        begun.set()
+        assert go_on.wait(60)
+        return fit(*given)
+
+    monkeypatch.setattr(generators, "compute_mixtures", slowly)
+    client = serve(limits=ServerLimits(running=2, waiting=2, seconds=60))
+    with futures.ThreadPoolExecutor(8) as pool:
+        samples = [pool.submit(client.post, f"{SPACE}/sample", json={"n": 2, "seed": seed}) for seed in range(8)]
+        assert begun.wait(60)
+        try:
+            other = client.post(f"{SPACE}/search", json={"query": "'test/1'", "where": "label = 'Bag'"}, timeout=10)
+            assert len(list(itertools.islice(futures.as_completed(samples, 60), 4))) == 4, "those beyond the bound"
+        finally:
+            go_on.set()
+    assert other.status_code == 200
+    statuses = sorted(one.result().status_code for one in samples)
+    assert statuses == [200] * 4 + [503] * 4, "as many as run and wait are answered"
+    assert all(one.result().headers["retry-after"] for one in samples if one.result().status_code == 503)
+    assert len(fits) == 1

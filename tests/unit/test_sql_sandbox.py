@@ -221,6 +221,27 @@ def test_parameters(store):
         store.sql("SELECT $a", {"a": object()})
 
 
+@pytest.mark.parametrize(
+    ("query", "given", "said"),
+    [
+        ("FROM neighbours('fashion', $q, 5)", {"q": [10**400, 1, 1, 1]}, "'q' has the number 100000000000… .* bits"),
+        ("FROM neighbours('fashion', $q, 5) JOIN fashion USING (id)", {"q": [10**400, 1, 1, 1]}, "the number 1000"),
+        ("FROM neighbours('fashion', $q, 5) JOIN fashion USING (id)", {"q": [1, 10**5000, 1, 1]}, "the number 0x"),
+        ("SELECT $q", {"q": -(10**400)}, "'q' has the number -1000"),
+        ("FROM neighbours('fashion', $q, 5) JOIN fashion USING (id)", {"q": [1e39, 1.0, 1.0, 1.0]}, "beyond float32"),
+        ("SELECT '\ud800'", {}, r"the query has a lone surrogate \('\\ud800'\) at character 9"),
+        ("SELECT $q", {"q": "a\ud800"}, r"'q' has a lone surrogate .* at character 2"),
+        ("SELECT $q", {"\ud800": 1}, "name of a parameter has a lone surrogate"),
+    ],
+)
+def test_values_that_no_query_can_have(store, runner, query, given, said):
+    processes = getattr(runner, "processes", [])
+    with pytest.raises(InputError, match=said):
+        runner.run(query, given)
+    assert getattr(runner, "processes", []) == processes, "none ended"
+    assert runner.run("SELECT $q AS a", {"q": 10**30}).to_pylist() == [{"a": 10**30}]
+
+
 def test_threads_share_a_bounded_number_of_processes(store):
     sandbox = Sandbox(store.path, processes=2)
     answers = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,15 +45,13 @@ async def plain_search(service: Service, space: EmbeddingSpace, asked: SearchAsk
     service.limits.check("k", asked.k, "neighbours")
     point: Any = space.latent(query).vector if isinstance(query, str) else query
     ids, distances = await service.batcher.search(space, point, asked.k)
-    under_ip = space.metric == "ip"
     return Found(
         space=space.name,
         version=space.version,
         metric=space.metric,
         k=asked.k,
         ids=ids,
-        distances=None if under_ip else distances,
-        similarities=distances if under_ip else None,
+        **_named(space, distances),
         shortfall=asked.k - len(ids),
     )
 
@@ -74,6 +73,8 @@ def search(call: Call) -> Either:
     }  # fmt: skip
     found = space.search(asked.query, asked.k, **options)
     about = {"space": space.name, "version": found.version, "metric": found.metric}
+    if found.explanation is not None:
+        about["explanation"] = json.dumps(found.explanation.to_json())
     return Either(found.to_arrow(), about, lambda: _found(space, found))
 
 
@@ -93,19 +94,23 @@ def _found(space: EmbeddingSpace, found: Neighbours) -> Found:
                 name: [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
                 for name, values in columns.items()
             }
-    short, under_ip = found.shortfall, space.metric == "ip"
+    short = found.shortfall
     return Found(
         space=space.name,
         version=found.version,
         metric=found.metric,
         k=found.k,
         ids=ids,
-        distances=None if under_ip else distances,
-        similarities=distances if under_ip else None,
+        **_named(space, distances),
         shortfall=short if isinstance(short, int) else short.tolist(),
         columns=columns,
         explanation=None if found.explanation is None else found.explanation.to_json(),
     )
+
+
+def _named(space: EmbeddingSpace, distances: list[Any]) -> dict[str, Any]:
+    """What was measured, under its name: the inner product is no distance."""
+    return {"similarities" if space.metric == "ip" else "distances": distances}
 
 
 def edit(call: Call) -> Edited:
@@ -122,7 +127,7 @@ def edit(call: Call) -> Edited:
         latent=latent.vector.tolist(),
         realism=first(realism(space, latent.vector[None])),
         ids=found.ids.tolist(),
-        distances=found.distances.tolist(),
+        **_named(space, found.distances.tolist()),
         picture=first(decoded(space, latent.vector[None])) if asked.pictures else None,
     )
 
@@ -180,7 +185,7 @@ def encode(call: Call) -> Encoded:
         latent=latent[0].tolist(),
         realism=first(realism(space, latent)),
         ids=found.ids.tolist(),
-        distances=found.distances.tolist(),
+        **_named(space, found.distances.tolist()),
         picture=first(decoded(space, latent)),
         point=None if name is None else space.place(latent, name)[0].tolist(),
     )

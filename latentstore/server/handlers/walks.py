@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from threading import Lock
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from latentstore.server.wire import (
     Walked,
 )
 
-# The first sample of a label fits a mixture, which is kept: who asks meanwhile waits for it instead of fitting another.
-# On two threads of a busy machine its small products take over ten times as long as on one.
-_one_fit = Lock()
 FILMS = {"gif": "image/gif", "mp4": "video/mp4"}
 
 
@@ -100,7 +96,9 @@ def sample(call: Call) -> Sampled:
     asked: SampleAsked = call.body
     call.limits.check("samples", asked.n, "samples")
     space = call.space()
-    with _one_fit, one_core():
+    # The first sample of a label fits a mixture, which is kept: samples have one thread, so that whoever asks meanwhile
+    # waits for it instead of fitting another. On two cores of a busy machine its products take ten times as long.
+    with one_core():
         samples = space.sample(
             asked.n,
             method=asked.method,

@@ -64,8 +64,8 @@ class EditAsked(Asked, kw_only=True, frozen=True):
     pictures: bool = True
 
 
-class Edited(msgspec.Struct, kw_only=True, frozen=True):
-    """A point: where it is, how real, what is near."""
+class Edited(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
+    """A point: where it is, how real, what is near; under ip by similarities instead of distances."""
 
     space: str
     version: int
@@ -73,7 +73,8 @@ class Edited(msgspec.Struct, kw_only=True, frozen=True):
     latent: list[float]
     realism: float | None
     ids: list[str]
-    distances: list[float]
+    distances: list[float] | None = None
+    similarities: list[float] | None = None
     picture: str | None
 
 
@@ -112,14 +113,15 @@ class Placed(msgspec.Struct, kw_only=True, frozen=True):
     points: list[list[float]]
 
 
-class Encoded(msgspec.Struct, kw_only=True, frozen=True):
-    """The latent of an uploaded image, its nearest items and its place on a map."""
+class Encoded(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
+    """The latent of an uploaded image, its nearest items as in `Edited`, and its place on a map."""
 
     space: str
     version: int
     latent: list[float]
     realism: float | None
     ids: list[str]
-    distances: list[float]
+    distances: list[float] | None = None
+    similarities: list[float] | None = None
     picture: str | None
     point: list[float] | None

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 import latentstore as ls
 from latentstore import geometry
-from latentstore.errors import InputError, NotSupported
+from latentstore.errors import InputError, NotFinite, NotSupported, UnknownItem
 from latentstore.evaluate import Vote
 from latentstore.geometry.image_transport import pot
 from tests.unit.space.faces import filled, fit
@@ -22,6 +22,46 @@ from tests.unit.space.faces import filled, fit
 @pytest.fixture
 def store(tmp_path):
     return ls.open(tmp_path / "a.store")
+
+
+@pytest.mark.parametrize("number", [10**400, 10**5000, -(10**400), 10**40], ids=["400", "5000", "-400", "40"])
+def test_a_number_beyond_every_float_is_named_wherever_a_vector_is(store, number):
+    space = filled(store)
+    vector = [number, *[1] * (space.dim - 1)]
+    for act in (
+        space.search,
+        space.latent,
+        space.realism,
+        space.novelty,
+        lambda one: space.search([one, one]),
+        lambda one: space.search(positive=[one]),
+        lambda one: space.interpolate(one, "'0'"),
+        lambda one: space.add(["new"], [one]),
+        lambda one: space.upsert(["new"], [one]),
+    ):
+        with pytest.raises(NotFinite, match=r"contain -?(1000|0x).* bits\)|row 0 contains .* beyond float32") as raised:
+            act(vector)
+        assert len(str(raised.value)) < 200
+
+
+def test_a_number_beyond_every_float_is_refused_where_one_number_is_asked_for(store):
+    space, number = filled(store), 10**400
+    for act, said in (
+        (lambda: space.search("'0'", radius=number), "radius is 1000"),
+        (lambda: space.sample(2, truncation=number), "truncation is 1000"),
+        (lambda: space.barycenter({"'0'": number}, method="euclidean"), "weights are"),
+        (lambda: space.upsert(["new"], [[1] * space.dim], {"wide": [number]}), "metadata cannot be read"),
+    ):
+        with pytest.raises(InputError, match=said):
+            act()
+
+
+def test_whole_numbers_that_a_float_can_be_are_taken_however_long(store):
+    space = filled(store)
+    vector = [10**30, *[1] * (space.dim - 1)]  # NumPy has no dtype of whole numbers for it
+    assert space.latent([10**18, *vector[1:]]).vector[0] == np.float32(1e18)
+    with pytest.raises(NotFinite, match="beyond float32"):
+        space.latent(vector)  # its square is none
 
 
 def test_under_ip_what_is_real_is_near_and_not_far_out(store):
@@ -39,6 +79,13 @@ def test_under_ip_what_is_real_is_near_and_not_far_out(store):
         [euclidean.latent(one).settle(1.0).vector for one in far],
         atol=1e-5,
     )
+
+
+def test_an_item_of_a_space_that_never_had_one_is_unknown(store):
+    empty = store.create_space("empty", dim=3)
+    for act in (empty.latent, empty.search, lambda one: empty.interpolate(one, one)):
+        with pytest.raises(UnknownItem, match="nobody"):
+            act("'nobody'")
 
 
 def test_an_empty_space_says_so(store):

@@ -9,6 +9,10 @@ export class Refused extends Error {
   }
 }
 
+export function unreachable() {
+  return new Refused(0, "Unreachable", "The service does not answer", "start it again with `latentstore serve`, then reload this page");
+}
+
 let askForKey = null;
 
 /** Who shows the key box: an async function of the refusal; false gives up. */
@@ -31,7 +35,7 @@ async function send(method, path, { body, media, signal } = {}) {
     answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : media ? body : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "Unreachable", "The service does not answer", "start it again with `latentstore serve`, then reload this page");
+    throw unreachable();
   }
   if (answer.ok) return answer;
   let told = {};

@@ -1,6 +1,6 @@
 /** The page: which space and version is looked at, and which view shows it. */
 
-import { getJson, onKeyNeeded } from "./api.js";
+import { getJson, onKeyNeeded, unreachable } from "./api.js";
 import { empty, fill, h, problem, select, toast } from "./dom.js";
 import { askForKey } from "./keybox.js";
 import { Snapshot } from "./snapshot.js";
@@ -54,7 +54,7 @@ async function show(now, before) {
   const chosen = viewName();
   let view = views.get(chosen);
   if (!view) {
-    const View = await VIEWS[chosen][1]();
+    const View = await VIEWS[chosen][1]().catch((error) => { throw error instanceof TypeError ? unreachable() : error; }); // a view is fetched when it is first opened
     if (mine !== turn) return;
     view = views.get(chosen) ?? new View({ snapshot, session, reload: (version) => set({ at: version }) });
     views.set(chosen, view);

@@ -190,23 +190,33 @@ export class MapView {
   async #marks() {
     const { plane, name } = this, item = this.points.place.has(get("item")) ? get("item") : "";
     plane.pictures.source = this.#on("pictures") && this.snapshot.draws ? this.snapshot.pictures : null;
+    const call = (this.call = {}); // a later one has marks of its own
     const settle = () => {
       plane.marks = [
         (context) => outline(this.corners)(context), (context, on) => chosen(this.selected)(context, on),
-        this.#on("arrows") && this.arrowList ? arrows(this.arrowList) : null, this.#on("centroids") && this.centroids ? names(this.centroids) : null,
+        this.#on("arrows") && this.arrowsFor === item ? arrows(this.arrowList) : null, this.#on("centroids") && this.centroids ? names(this.centroids) : null,
         item ? ring(this.points.place.get(item)) : null, (context, on) => { if (this.pointed >= 0) ring(this.pointed, "--ink", 7)(context, on); },
       ].filter(Boolean);
       plane.draw();
     };
     settle();
     try {
-      if (this.#on("centroids")) this.centroids ??= await centroidPlaces(this.snapshot, name);
-      if (this.#on("arrows") && this.arrowsFor !== item) [this.arrowsFor, this.arrowList] = [item, await attributeArrows(this.snapshot, name, item)];
+      if (this.#on("centroids") && !this.centroids) {
+        const found = await centroidPlaces(this.snapshot, name);
+        if (this.plane !== plane) return;
+        this.centroids = found;
+      }
+      if (this.#on("arrows") && this.arrowsFor !== item) {
+        const found = await attributeArrows(this.snapshot, name, item);
+        if (this.call !== call || this.plane !== plane) return;
+        [this.arrowsFor, this.arrowList] = [item, found];
+      }
     } catch (error) {
+      if (this.call !== call || this.plane !== plane) return;
       toast(error.message);
       this.centroids ??= [];
     }
-    if (this.plane === plane) settle();
+    if (this.call === call && this.plane === plane) settle();
   }
 
   #point(i) {

@@ -39,6 +39,7 @@ export class PathView {
   async update(state, before) {
     const asked = ["view", ...ENDS, "method", "steps", "beside"];
     if (before && asked.every((name) => before[name] === state[name])) return;
+    if (!(state.a && state.b) && !this.snapshot.about.rows) return void fill(this.body, empty("This space has no items to walk between yet."));
     if (!state.a || !state.b) return void set(await this.#some(state));
     for (const name of ENDS) this.fields[name].value = state[name] ?? "";
     const key = JSON.stringify(asked.map((name) => state[name]));
@@ -49,6 +50,7 @@ export class PathView {
     try {
       await (state.c ? this.#grid(state) : this.#walk(state));
     } catch (error) {
+      if (this.shownKey !== key) return; // of a path that is no longer looked at
       this.shownKey = null;
       fill(this.body, problem(error));
     }
@@ -88,6 +90,7 @@ export class PathView {
     if (!walks) return;
     const [walk] = walks;
     this.walk = walk;
+    this.#unmark();
     const parts = walks.map((one, i) => this.#described(one, state, i === 0));
     const player = walk.pictures ? this.player : null;
     fill(this.body, parts, h("div", { className: "columns" }, player?.node, this.map.node));
@@ -97,11 +100,18 @@ export class PathView {
     }
     if (!this.map.name) return;
     await this.map.ready;
-    this.places = await this.map.places(walk.latents);
-    const others = await Promise.all(walks.slice(1).map((one) => this.map.places(one.latents)));
-    this.marksOf = (i) => [...others.map((one) => line(one, "--second", true)), line(this.places), spots(this.places.map((at) => ({ at }))),
-      spots([{ at: this.places[0], text: "A" }, { at: this.places.at(-1), text: "B" }]), i === undefined ? null : spots([{ at: this.places[i] }], "--ink", 9)];
-    this.map.show(...this.marksOf(0));
+    const [places, ...others] = await Promise.all(walks.map((one) => this.map.places(one.latents)));
+    if (this.walk !== walk) return;
+    this.marksOf = (i) => [...others.map((one) => line(one, "--second", true)), line(places), spots(places.map((at) => ({ at }))),
+      spots([{ at: places[0], text: "A" }, { at: places.at(-1), text: "B" }]), spots([{ at: places[i] }], "--ink", 9)];
+    this.map.show(...this.marksOf(this.frame));
+  }
+
+  /** Until the places of what is shown now have arrived, the map shows none. */
+  #unmark() {
+    this.marksOf = null;
+    this.frame = 0;
+    this.map.show();
   }
 
   #described(walk, state, main) {
@@ -134,6 +144,7 @@ export class PathView {
 
   #look(i, fromStrip = false) {
     if (!this.walk?.pictures) return;
+    this.frame = i;
     this.player.show(i);
     if (!fromStrip) this.strip.look(i);
     if (this.marksOf) this.map.show(...this.marksOf(i));
@@ -143,6 +154,8 @@ export class PathView {
     const { snapshot } = this, anchors = ENDS.map((name) => state[name]).filter(Boolean);
     const made = await this.#latest.run((signal) => snapshot.post("grid", { anchors, rows: Math.min(14, Number(state.steps ?? 7)), method: this.method }, { signal }));
     if (!made) return;
+    this.walk = made;
+    this.#unmark();
     const mixes = h("div", { className: "mixes", role: "img", "aria-label": `Mixes of ${anchors.length} points` });
     mixes.style.gridTemplateColumns = `repeat(${made.shape[1]}, 1fr)`;
     fill(mixes, made.latents.map((latent, i) => (latent && made.pictures ? h("div", { title: `realism ${shown(made.realism[i])}` }, picture(png(made.pictures[i]), "", 84)) : h("div", {}))));
@@ -153,7 +166,7 @@ export class PathView {
     if (!this.map.name) return;
     await this.map.ready;
     const places = await this.map.places(anchors);
-    this.marksOf = null;
+    if (this.walk !== made) return;
     this.map.show(line([...places, places[0]], "--accent", true), spots(places.map((at, i) => ({ at, text: "ABCD"[i] }))));
   }
 

@@ -9,11 +9,12 @@ const SHOWN = 500; // rows
 export class SqlView {
   constructor({ snapshot }) {
     this.snapshot = snapshot;
-    const { name, labels, attributes } = snapshot.about;
+    const { name, labels, attributes, metric } = snapshot.about;
+    const [far, order] = metric === "ip" ? ["similarity", "similarity DESC"] : ["distance", "distance"];
     const column = snapshot.columns.find((one) => one === "label") ?? snapshot.columns[0];
     this.examples = [
       ["Count", column ? `SELECT ${column}, count(*) AS items\nFROM ${name}\nGROUP BY ALL\nORDER BY items DESC` : `SELECT count(*) AS items FROM ${name}`],
-      ["Neighbours", `SELECT n.id, n.distance${column ? `, s.${column}` : ""}\nFROM neighbours('${name}', '${(labels.length ? `centroid('${labels[0].replaceAll("'", "''")}')` : "'…'").replaceAll("'", "''")}', 10) AS n\nJOIN ${name} AS s USING (id)\nORDER BY n.distance`],
+      ["Neighbours", `SELECT n.id, n.${far}${column ? `, s.${column}` : ""}\nFROM neighbours('${name}', '${(labels.length ? `centroid('${labels[0].replaceAll("'", "''")}')` : "'…'").replaceAll("'", "''")}', 10) AS n\nJOIN ${name} AS s USING (id)\nORDER BY n.${order}`],
       attributes.length ? ["Attributes", `SELECT name, method, positives, negatives, auc, accuracy\nFROM ${name}.attributes`] : null,
       ["Versions", `SELECT * FROM ${name}.versions`],
     ].filter(Boolean);
