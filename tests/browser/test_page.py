@@ -83,6 +83,19 @@ def test_an_unknown_version_can_be_left(visit: Visit):
     expect(page.locator(".count")).to_have_text("600 items")
 
 
+def test_an_unknown_space_is_named_and_can_be_left(visit: Visit):
+    page = visit.open("map", space="gone")
+    expect(page.locator("main")).to_contain_text("no space “gone”")
+    page.locator("main").get_by_role("link").first.click()
+    expect(page.locator(".count")).to_have_text("600 items")
+
+
+def test_amounts_that_an_address_has_wrong_are_named(visit: Visit):
+    page = visit.open("edit", item="train/7", q="formal:1.5,nothing:2")
+    expect(page.get_by_label("formal")).to_have_value("1.5")
+    expect(page.get_by_role("status").filter(has_text="nothing:2")).to_be_visible()
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_phone_shows_every_view_without_scrolling_sideways(visit: Visit, view: str):
     visit.page.set_viewport_size({"width": 390, "height": 844})

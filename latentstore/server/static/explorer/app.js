@@ -44,7 +44,11 @@ async function start() {
 
 async function show(now, before) {
   const mine = ++turn;
-  const name = spaces.some((one) => one.name === now.space) ? now.space : spaces[0].name, at = now.at ?? "";
+  if (now.space && !spaces.some((one) => one.name === now.space)) {
+    fill(main, empty(`This store holds no space “${now.space}”. Look at `, spaces.map((one, i) => [i ? ", " : "", h("a", { href: link({ space: one.name }) }, one.name)]), "."));
+    return;
+  }
+  const name = now.space || spaces[0].name, at = now.at ?? "";
   if (snapshot?.about.name !== name || snapshot.asked !== at) {
     if (!(await open(name, at, () => mine === turn)) || mine !== turn) return;
     now = state();

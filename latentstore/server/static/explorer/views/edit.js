@@ -1,7 +1,7 @@
 /** An item moved along attribute vectors, decoded while the slider moves. */
 
 import { Live } from "../api.js";
-import { copyButton, empty, field, fill, gauge, h, problem } from "../dom.js";
+import { copyButton, empty, field, fill, gauge, h, problem, toast } from "../dom.js";
 import { line, ring, spots } from "../marks.js";
 import { picture, png } from "../pictures.js";
 import { SmallMap } from "../smallmap.js";
@@ -58,9 +58,10 @@ export class EditView {
   /** Amounts from the address: name:amount, separated by commas. */
   #read(text) {
     for (const name of this.amounts.keys()) this.amounts.set(name, 0);
-    for (const part of text.split(",")) {
+    for (const part of text ? text.split(",") : []) {
       const [name, amount] = part.split(":");
-      if (this.amounts.has(name) && Number.isFinite(Number(amount))) this.amounts.set(name, Number(amount));
+      if (this.amounts.has(name) && amount && Number.isFinite(Number(amount))) this.amounts.set(name, Number(amount));
+      else toast(`“${part}” in this address is no attribute of the space with an amount; it is left out.`);
     }
     this.written = text;
   }
