@@ -102,10 +102,17 @@ class Functions:
         """The neighbours of one query: their rows, and what `neighbours` answers."""
         space = self.space(name)
         vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float64)
-        vectors = check_vectors(vector, space.dim, space.metric, what="query vectors").reshape(-1, space.dim)
-        rows, distances, _ = space.searcher.search(vectors, k)
+        return self.hits_of_all(name, np.asarray(vector)[None], k)[1:]
+
+    def hits_of_all(
+        self, name: str, vectors: Float32[Array, "m d"], k: int
+    ) -> tuple[Int64[Array, " m"], Int64[Array, " h"], pa.StructArray]:
+        """The neighbours of each query, one after the other: how many, their rows, and what `neighbours` answers."""
+        space = self.space(name)
+        asked = check_vectors(vectors, space.dim, space.metric, what="query vectors")
+        rows, distances = self._search(name, asked, k)
         found = rows >= 0
-        return rows[found], _hits(space, rows[found], distances[found])
+        return found.sum(axis=1), rows[found], _hits(space, rows[found], distances[found])
 
     def forget(self) -> None:
         """Let go of the last hits, and of the last failure."""
@@ -180,14 +187,10 @@ class Functions:
                 continue
             if len(mine) * k > MAX_HITS:
                 raise InputError(f"neighbours of {len(mine)} queries with k = {k} are too many; choose a smaller k")
-            space = self.space(name)
-            vectors = check_vectors(read(space, mine), space.dim, space.metric, what="query vectors")
-            rows, distances = self._search(name, vectors, k)
-            found = rows >= 0
-            length[mine] = found.sum(axis=1)
+            length[mine], rows, hits = self.hits_of_all(name, read(self.space(name), mine), k)
             first[mine] = total + np.cumsum(length[mine]) - length[mine]
-            total += int(found.sum())
-            parts.append(_hits(space, rows[found], distances[found]))
+            total += len(rows)
+            parts.append(hits)
         return _listed(pa.concat_arrays([pa.array([], HIT), *parts]), first, length)
 
 

@@ -9,19 +9,15 @@ the hits are all it can meet; so the search is done first, and the query runs wh
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from latentstore.filters import session
+from latentstore.sql import tree
 
 MAX_K = 1000  # more rows than that are better found by a scan
-
-Node = dict[str, Any]
-_Given = tuple[str | None, Any]  # the name of a parameter, or None and a constant
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class _Shape:
         columns, spent: As `NearJoin`.
     """
 
-    arguments: tuple[_Given, _Given, _Given]
+    arguments: tuple[tree.Given, tree.Given, tree.Given]
     table: str
     columns: frozenset[str] | None
     spent: frozenset[str]
@@ -81,13 +77,9 @@ class _Shape:
 
 @lru_cache(maxsize=256)
 def _shape(query: str) -> _Shape | None:
-    (tree,) = session.parser().execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
-    parsed = json.loads(tree)
-    if parsed["error"] or len(parsed["statements"]) != 1:
-        return None
-    select = parsed["statements"][0]["node"]
-    join = select.get("from_table") or {}
-    if select["type"] != "SELECT_NODE" or join.get("type") != "JOIN" or join["ref_type"] != "REGULAR":
+    select = tree.plain_select(query)
+    join = (select or {}).get("from_table") or {}
+    if select is None or join.get("type") != "JOIN" or join["ref_type"] != "REGULAR":
         return None
     sides = {side["type"]: side for side in (join["left"], join["right"])}
     if set(sides) != {"TABLE_FUNCTION", "BASE_TABLE"} or any(side["sample"] for side in sides.values()):
@@ -95,76 +87,15 @@ def _shape(query: str) -> _Shape | None:
     if join["join_type"] != "INNER" and not (join["join_type"] == "LEFT" and join["left"]["type"] == "TABLE_FUNCTION"):
         return None
     hits, table = sides["TABLE_FUNCTION"], sides["BASE_TABLE"]
-    arguments = _arguments(hits["function"])
-    if arguments is None or table["schema_name"] or table["catalog_name"]:
+    asked = tree.neighbours(hits["function"])
+    if asked is None or table["schema_name"] or table["catalog_name"]:
         return None
-    if hits["column_name_alias"] or table["column_name_alias"] or not _on_id(join, _name(hits), _name(table)):
+    names = tree.name(hits), tree.name(table)
+    if hits["column_name_alias"] or table["column_name_alias"] or not tree.on_id(join, *names):
         return None
-    used = [node for node in _nodes(select) if node.get("type") in ("BASE_TABLE", "SHOW_REF", "TABLE_FUNCTION")]
-    if len(used) != 2:
+    space, wanted, k = map(tree.constant, asked)
+    if space is None or wanted is None or k is None or len(tree.tables(select)) != 2:
         return None
-    uses = Counter(node["identifier"] for node in _nodes(select) if node.get("class") == "PARAMETER")
-    spent = frozenset(name for name, _ in arguments if name is not None and uses[name] == 1)
-    return _Shape(arguments, table["table_name"].lower(), _columns(select, {_name(hits), _name(table)}), spent)
-
-
-def _columns(select: Node, sides: set[str]) -> frozenset[str] | None:
-    """Names of the columns a query uses; None where a star, or a whole row by its table's name, stands for them."""
-    found = set()
-    for node in _nodes(select):
-        if node.get("class") == "STAR":
-            return None
-        if node.get("class") == "COLUMN_REF":
-            names = [name.lower() for name in node["column_names"]]
-            if len(names) == 1 and names[0] in sides:
-                return None
-            found.update(names)
-    return frozenset(found)
-
-
-def _name(side: Node) -> str:
-    return str(side["alias"] or side.get("table_name") or side["function"]["function_name"]).lower()
-
-
-def _on_id(join: Node, hits: str, table: str) -> bool:
-    """Whether the join's condition is the equality of both ids."""
-    if [name.lower() for name in join["using_columns"]] == ["id"]:
-        return True
-    condition = join["condition"] or {}
-    if condition.get("type") != "COMPARE_EQUAL":
-        return False
-    sides = [one.get("column_names", []) for one in (condition["left"], condition["right"])]
-    return sorted(".".join(names).lower() for names in sides) == sorted([f"{hits}.id", f"{table}.id"])
-
-
-def _arguments(function: Node) -> tuple[_Given, _Given, _Given] | None:
-    """The arguments of a call of `neighbours`, if all of them are known before the query runs."""
-    given = function["arguments"]
-    if function["function_name"] != "neighbours" or function["schema"] or len(given) != 3:
-        return None
-    if any(one["name"] for one in given):
-        return None
-    space, query, k = (_given(one["expression"]) for one in given)
-    return (space, query, k) if space and query and k else None
-
-
-def _given(node: Node) -> _Given | None:
-    """A parameter, or the value of text or a whole number; None for everything else."""
-    if node["class"] == "PARAMETER":
-        return node["identifier"], None
-    if node["class"] != "CONSTANT":
-        return None
-    literal = node["literal"]
-    read = {"STRING": str, "INTEGER": int}.get(literal["kind"])
-    return None if read is None else (None, read(literal["text"]))
-
-
-def _nodes(tree: Any) -> Iterator[Node]:
-    """Every object of a tree."""
-    if isinstance(tree, dict):
-        yield tree
-        for child in tree.values():
-            yield from _nodes(child)
-    elif isinstance(tree, list):
-        for child in tree:
-            yield from _nodes(child)
+    uses = Counter(node["identifier"] for node in tree.nodes(select) if node.get("class") == "PARAMETER")
+    spent = frozenset(name for name, _ in (space, wanted, k) if name is not None and uses[name] == 1)
+    return _Shape((space, wanted, k), table["table_name"].lower(), tree.columns(select, names), spent)

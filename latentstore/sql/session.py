@@ -14,17 +14,15 @@ from latentstore.errors import LatentStoreError, QueryRefused, StorageError, sug
 from latentstore.sql.connection import connect, lock
 from latentstore.sql.functions import Functions
 from latentstore.sql.hits import HitsOnly
+from latentstore.sql.lateral import LateralJoin, lateral_join
 from latentstore.sql.near import NearJoin, near_join
-from latentstore.sql.statement import message
-from latentstore.sql.views import create_views, vectors_of
+from latentstore.sql.statement import message, one_select
+from latentstore.sql.views import create_views
 
 if TYPE_CHECKING:
-    from jaxtyping import Int64
-
     from latentstore.space import EmbeddingSpace
     from latentstore.sql.gather import RowGroups
     from latentstore.sql.limits import Limits
-    from latentstore.types import Array
 
 BATCH_ROWS = 65_536
 _OUT_OF_MEMORY = re.compile(r"^Out of Memory Error|bad_alloc|\bMemoryError|[Ff]ailed to allocate|malloc of size")
@@ -93,8 +91,10 @@ class Session:
         """
         self._functions.forget()
         self._functions.known = known
-        near = near_join(statement.query, parameters) if "neighbours" in statement.query else None
-        answer = self._thread.submit(self._answer, statement, dict(parameters), near)
+        join = None
+        if "neighbours" in statement.query:
+            join = near_join(statement.query, parameters) or lateral_join(statement.query, parameters)
+        answer = self._thread.submit(self._answer, statement, dict(parameters), join)
         try:
             return answer.result(self._limits.seconds)
         except TimeoutError as error:
@@ -115,29 +115,21 @@ class Session:
         self.usable = False
         self._running.interrupt()
 
-    def _answer(self, statement: duckdb.Statement, parameters: dict[str, Any], near: NearJoin | None) -> pa.Table:
-        if near is None or near.space not in self._spaces:
+    def _answer(
+        self, statement: duckdb.Statement, parameters: dict[str, Any], join: NearJoin | LateralJoin | None
+    ) -> pa.Table:
+        if join is None:
             return self._read(self._connection, statement, parameters)
         if self._hits_only is None:
-            self._hits_only = HitsOnly(self._functions, self._limits.memory)
-        rows, hits = self._functions.hits(near.space, near.query, near.k)
-        beside = self._beside(near, rows, hits.field("id"))
-        connection = self._hits_only.show(near.space, hits, beside, self._types[near.space])
+            self._hits_only = HitsOnly(self._functions, self._spaces, self._types, self._groups, self._limits.memory)
+        if not self._hits_only.takes(join):
+            return self._read(self._connection, statement, parameters)
+        connection = self._hits_only.show(join)
+        if isinstance(join, LateralJoin):
+            return self._batches(connection, one_select(join.text, parameters), parameters)
         # A vector takes longer to bind than the query to run.
-        left = {name: None if name in near.spent else value for name, value in parameters.items()}
+        left = {name: None if name in join.spent else value for name, value in parameters.items()}
         return self._batches(connection, statement, left)
-
-    def _beside(self, near: NearJoin, rows: Int64[Array, " m"], ids: pa.Array) -> pa.Table:
-        """The rows of the hits, as the space's view would show them."""
-        snapshot = self._spaces[near.space].snapshot
-        names = [name for name in snapshot.column_types if near.columns is None or name.lower() in near.columns]
-        # Decoded row groups know nothing of what changed beside the files.
-        plain = not any(s.record.patch or s.record.names or s.record.defaults for s in snapshot.segments)
-        taken = self._groups.take(snapshot, rows, names) if plain else snapshot.columns(rows, names)
-        columns = {"id": ids, **{name: taken[name] for name in names}}
-        if near.columns is None or "vector" in near.columns:
-            columns["vector"] = vectors_of(snapshot, rows)
-        return pa.table(columns)
 
     def _read(
         self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]

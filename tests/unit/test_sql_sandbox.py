@@ -25,7 +25,6 @@ from latentstore.errors import (
     UnknownVersion,
 )
 from latentstore.sql import Engine, Limits, Sandbox, wire
-from latentstore.sql.near import near_join
 from tests.unit.sql_queries import ATTACKS, BOMBS, LEGITIMATE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox relies on limits of Linux")
@@ -183,34 +182,6 @@ sys.stdin.read()
         while alive(pid) and time.monotonic() < end:
             time.sleep(0.05)
         assert not alive(pid)
-
-
-NEAR = [
-    "SELECT n.*, f.* FROM neighbours('fashion', $q, 5) n JOIN fashion f USING (id)",
-    "SELECT f.label, vector FROM neighbours('fashion', $q, 5) n JOIN fashion f ON f.id = n.id WHERE price > 3",
-    "SELECT f, n.id FROM neighbours('fashion', $q, 60) AS n LEFT JOIN fashion AS f ON n.id = f.id",
-    "SELECT label, count(*) AS c FROM fashion JOIN neighbours('fashion', '''train/3''', 9) n USING (id) GROUP BY label",
-]
-NOT_NEAR = [
-    "SELECT f.id FROM neighbours('fashion', $q, 5) n RIGHT JOIN fashion f USING (id)",
-    "SELECT f.id FROM fashion f LEFT JOIN neighbours('fashion', $q, 5) n USING (id)",
-    "SELECT f.id FROM neighbours('fashion', $q, 5) n JOIN fashion f ON n.id <> f.id",
-    "SELECT f.id, (SELECT count(*) FROM fashion) AS n FROM neighbours('fashion', $q, 5) n JOIN fashion f USING (id)",
-    "SELECT f.id FROM neighbours('fashion', $q, 5) n JOIN by_ip f USING (id)",
-]
-
-
-@pytest.mark.parametrize("query", NEAR + NOT_NEAR)
-def test_joins_from_the_hits_alone_answer_as_a_scan(store, query, monkeypatch):
-    """The same query, answered by the short way and, with it barred, by DuckDB's own join."""
-    given = {"q": [0.1, 0.2, 0.3, 0.4]} if "$q" in query else {}
-    assert (near_join(query, given) is not None) == (query in NEAR)
-    found = Engine(store.files, store.space).run(query, given)
-    monkeypatch.setattr("latentstore.sql.session.near_join", lambda *_: None)
-    expected = Engine(store.files, store.space).run(query, given)
-    assert found.schema == expected.schema
-    assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, expected.to_pylist()))
-    assert found.num_rows > 0
 
 
 def test_parameters(store):
