@@ -42,6 +42,8 @@ class Part:
 
     def rows_at(self, positions: Int64[Array, "m c"]) -> Int64[Array, "m c"]:
         """Row numbers of positions in the index; those of a query end with −1 where there are too few."""
+        if self.first_row == 0:
+            return positions
         rows = self.rows[positions] if self.first_row is None else positions + self.first_row
         if ends_missing(positions):
             rows[positions < 0] = -1
@@ -86,20 +88,26 @@ class OpenIndex:
         Returns:
             Rows (m, c), −1 for none; the effort spent; and about how many vectors one query was compared with.
         """
-        masks = [one.alive if chosen is None else chosen.mask(number, one) for number, one in enumerate(self.parts)]
         if len(self.parts) == 1:
-            positions, _, effort = self.built.propose(queries, k, point, mask=masks[0])
-            rows = self.parts[0].rows_at(positions)
+            part = self.parts[0]
+            mask = part.alive if chosen is None else chosen.mask(0, part)
+            positions, _, effort = part.index.propose(queries, k, point, mask=mask)
+            rows = part.rows_at(positions)
         else:
             assert self.built.kind == "ivf", "no other kind grows"
+            masks = [one.alive if chosen is None else chosen.mask(number, one) for number, one in enumerate(self.parts)]
             inner = [(one.index, mask) for one, mask in zip(self.parts, masks, strict=True)]
             found, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
             rows = self._best(
                 [one.rows_at(positions) for one, (positions, _) in zip(self.parts, found, strict=True)],
                 [scores for _, scores in found],
             )
-        per_list = sum(one.index.mean_list for one in self.parts) if self.built.kind == "ivf" else 1.0
-        return rows, effort, round(per_list * effort)
+        return rows, effort, round(self._per_effort * effort)
+
+    @cached_property
+    def _per_effort(self) -> float:
+        """Vectors that one more list, or place in the beam, is about."""
+        return sum(one.index.mean_list for one in self.parts) if self.built.kind == "ivf" else 1.0
 
     def _best(self, proposed: list[Int64[Array, "m _"]], scored: list[Float32[Array, "m _"]]) -> Int64[Array, "m c"]:
         """As many of what parts with the same codes propose as one part would."""

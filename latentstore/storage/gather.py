@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
 FEW = 64  # ids that are quicker read one by one than by Arrow's kernels
-COPIED = 32  # rows a segment, fewer of which are sooner copied than asked for segment by segment
-KEPT = 1 << 18  # rows whose ids are kept as Python text once as many were asked for: 20 MB
+COPIED = 4096  # floats a segment, fewer of which are sooner copied than asked for segment by segment
+KEPT = 1 << 18  # rows whose ids are kept as Python text: 20 MB
+WORTH_KEEPING = 8  # once one in so many ids was asked for: to read one costs a search ten times what to keep it does
 _FLOAT = np.dtype("<f4").itemsize
 
 
@@ -44,11 +45,13 @@ class Gather:
         # Of one segment without gaps a row's position is known at once.
         self._only = segments[0].mapped if len(segments) == 1 and self._gapless else None
         self._first_row = segments[0].first_row
+        self._borders, self._mapped = self._first_rows[1:], [(one.mapped, one.first_row) for one in segments]
         addresses = np.array([segment.mapped.__array_interface__["data"][0] for segment in segments], np.int64)
         lowest = int(addresses.argmin())
         self._starts = (addresses - addresses[lowest]) // _FLOAT
         counts = np.array([segment.record.count for segment in segments], np.int64)
         self._total, self._first_kept = int(counts.sum()), np.cumsum(counts) - counts
+        self._consecutive = self._gapless and bool((self._first_rows - self._first_row == self._first_kept).all())
         self._asked = 0  # ids given so far
         self._kept: Array | None = None  # all of them as text
         ends = self._starts + counts * dim
@@ -80,15 +83,17 @@ class Gather:
             positions = rows - self._first_row
             self._checked(None, positions)
             return [(slice(None), self._only, positions)]
-        numbers, positions = self.place(rows)
-        self._checked(numbers, positions)
-        if len(rows) < COPIED * len(self._segments):
+        copied, simple = len(rows) * self._dim < COPIED * len(self._segments), self._gapless and self._checked.whole
+        if copied or not simple:
+            numbers, positions = self.place(rows)
+            self._checked(numbers, positions)
+        if copied:
             gathered = self._windows[self._starts[numbers] + positions * self._dim]
             return [(slice(None), gathered, np.arange(len(rows)))]
-        edges = [0, *rows.searchsorted(self._first_rows[1:]).tolist(), len(rows)]
+        edges = [0, *rows.searchsorted(self._borders).tolist(), len(rows)]
         return [
-            (slice(a, b), segment.mapped, positions[a:b])
-            for segment, a, b in zip(self._segments, edges, edges[1:], strict=False)
+            (slice(a, b), mapped, rows[a:b] - first_row if simple else positions[a:b])
+            for (mapped, first_row), a, b in zip(self._mapped, edges, edges[1:], strict=False)
             if b > a
         ]
 
@@ -108,11 +113,15 @@ class Gather:
     def ids(self, rows: Int64[Array, " m"]) -> Array:
         """Ids, dtype object, (m,), of absolute rows, which must be in the snapshot."""
         if self._kept is not None:
-            numbers, positions = self.place(rows)
-            found: Array = self._kept[self._first_kept[numbers] + positions]
+            found: Array
+            if self._consecutive:
+                found = self._kept[rows - self._first_row]
+            else:
+                numbers, positions = self.place(rows)
+                found = self._kept[self._first_kept[numbers] + positions]
             return found
         self._asked += len(rows)
-        if self._asked > self._total and self._total <= KEPT:
+        if WORTH_KEEPING * self._asked > self._total and self._total <= KEPT:
             texts = [segment.ids.to_pylist() for segment in self._segments]
             kept = np.empty(self._total, object)
             kept[:] = [one for part in texts for one in part]
@@ -174,6 +183,9 @@ class _Checked:
         segments: Whose vectors.
         counts: Theirs, (s,).
         width: Bytes of a vector.
+
+    Attributes:
+        whole: Whether all of them may be.
     """
 
     def __init__(self, segments: Sequence[Segment], counts: Int64[Array, " s"], width: int) -> None:
@@ -184,11 +196,11 @@ class _Checked:
         self._good: Bool[Array, " b"] = np.concatenate(
             [np.ones(n, np.bool_) if one is None else one for one, n in zip(good, blocks.tolist(), strict=True)]
         )
-        self._whole = bool(self._good.all())
+        self.whole = bool(self._good.all())
 
     def __call__(self, numbers: Int64[Array, " m"] | None, positions: Int64[Array, " m"]) -> None:
         """Check what was not; `numbers` of segments, None when there is only one."""
-        if self._whole:
+        if self.whole:
             return
         starts = positions * self._width
         first, last = starts // BLOCK, (starts + (self._width - 1)) // BLOCK
@@ -200,4 +212,4 @@ class _Checked:
         for number in [0] if numbers is None else _present(numbers):
             self._segments[number].vectors_for(positions if numbers is None else positions[numbers == number])
         self._good[first] = self._good[last] = True
-        self._whole = bool(self._good.all())
+        self.whole = bool(self._good.all())
