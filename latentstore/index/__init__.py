@@ -5,7 +5,7 @@ which match a filter is the space's business, passed in as masks.
 """
 
 from latentstore.index.approximate import ApproximateIndex
-from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan, scan_once
+from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan, scan_block, scan_once
 from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
 from latentstore.index.probing import propose as propose_parts
@@ -29,5 +29,6 @@ __all__ = [
     "propose_parts",
     "rank",
     "scan",
+    "scan_block",
     "scan_once",
 ]

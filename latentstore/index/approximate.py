@@ -99,7 +99,7 @@ class ApproximateIndex:
         the errors have to go.
         """
         asked = self.target_recall if recall is None else recall
-        wanted = asked + tuning.RESERVE * (1 - asked)
+        wanted = tuning.wanted_recall(asked)
         points = [point for point in self.curve if point.recall >= wanted]
         better = [point for point in points if point.recall >= (1 + wanted) / 2]
         if filtered and not better:

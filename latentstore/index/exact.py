@@ -150,11 +150,41 @@ def scan_once(
     else:
         for run, block, places in vectors.runs(numbers):
             _compare(scores[run], query if metric == "l2" else -query, block, places, metric)
-    if (keep := k + SPARE) >= len(numbers):
+    return _least(scores, numbers, k + SPARE)
+
+
+def scan_block(
+    vectors: Float32[Array, "n d"], query: Float32[Array, "1 d"], numbers: Int64[Array, " n"], k: int, metric: Metric
+) -> Int64[Array, "1 c"]:
+    """`scan` for one query of one block of few vectors, under cosine of length 1: then FAISS's wrapper is most of it.
+
+    Args:
+        vectors: Shape (n, d).
+        query: Shape (1, d).
+        numbers: Theirs, ascending.
+        k: Neighbours wanted.
+        metric: l2, cosine or ip.
+    """
+    import faiss
+
+    pointer, (n, d), scores = faiss.swig_ptr, vectors.shape, np.empty(len(numbers), np.float32)
+    if metric == "l2":
+        faiss.fvec_L2sqr_ny(pointer(scores), pointer(query), pointer(vectors), d, n)
+    else:
+        faiss.fvec_inner_products_ny(pointer(scores), pointer(query), pointer(vectors), d, n)
+        np.negative(scores, scores)
+    return _least(scores, numbers, k + SPARE)
+
+
+def _least(scores: Float32[Array, " n"], numbers: Int64[Array, " n"], keep: int) -> Int64[Array, "1 c"]:
+    """The numbers of the smallest scores; of equal ones the first."""
+    if keep >= len(numbers):
         return numbers[None]
     farthest = np.partition(scores, keep - 1)[keep - 1]
-    nearer, ties = (scores < farthest).nonzero()[0], (scores == farthest).nonzero()[0]
-    found: Int64[Array, " c"] = numbers[np.concatenate([nearer, ties])[:keep]]  # of equal ones the first
+    near = (scores <= farthest).nonzero()[0]
+    if len(near) > keep:
+        near = np.concatenate([(scores < farthest).nonzero()[0], (scores == farthest).nonzero()[0]])[:keep]
+    found: Int64[Array, " c"] = numbers[near]
     return found[None]
 
 

@@ -66,7 +66,7 @@ def propose(
         block = slice(start, start + QUERIES)
         if all(mask is None for _, mask in parts):
             lists = parts[0][0].lists_for(k, point)
-            distances, order = parts[0][0].faiss_index.quantizer.search(prepared[block], lists)
+            order, distances = _nearest_lists(parts[0][0], prepared[block], lists)
         else:
             order, distances, lists = _chosen(parts, prepared[block], k, point)
         for (index, mask), (positions, scores) in zip(parts, found, strict=True):
@@ -87,12 +87,12 @@ def _chosen(
     k = min(k, int(allowed.sum()))
     # To put all lists in order takes longer than to search; where much is allowed the nearest few are enough.
     ordered = min(ORDERED_FIRST * point.effort, inner.nlist)
-    distances, order = inner.quantizer.search(prepared, ordered)
+    order, distances = _nearest_lists(parts[0][0], prepared, ordered)
     wanted = _wanted(order, held, allowed, k, point, parts[0][0].reach)
     farther = np.flatnonzero(wanted == 0)
     if len(farther):
         near = order, distances
-        all_distances, all_order = inner.quantizer.search(prepared[farther], inner.nlist)
+        all_order, all_distances = _nearest_lists(parts[0][0], prepared[farther], inner.nlist)
         wanted[farther] = _wanted(all_order, held, allowed, k, point, parts[0][0].reach)
         order = np.full((len(prepared), inner.nlist), -1, np.int64)
         distances = np.zeros((len(prepared), inner.nlist), np.float32)
@@ -102,6 +102,18 @@ def _chosen(
     order, distances = order[:, :most], np.ascontiguousarray(distances[:, :most])
     skipped = (np.arange(most) >= wanted[:, None]) | (allowed[order] == 0)
     return np.where(skipped, -1, order), distances, most
+
+
+def _nearest_lists(
+    index: ApproximateIndex, prepared: Float32[Array, "m d"], lists: int
+) -> tuple[Int64[Array, "m p"], Float32[Array, "m p"]]:
+    """The nearest lists of each query, nearest first, and their distances; past FAISS's wrapper, as every search."""
+    import faiss
+
+    pointer, m = faiss.swig_ptr, len(prepared)
+    order, distances = np.empty((m, lists), np.int64), np.empty((m, lists), np.float32)
+    index.faiss_index.quantizer.search_c(m, pointer(prepared), lists, pointer(distances), pointer(order))
+    return order, distances
 
 
 def _wanted(

@@ -27,6 +27,7 @@ TUNING_K = 10
 # Recall is measured on rows of the space; queries from elsewhere do worse. On GloVe they miss a fifth more of their
 # neighbours (.949 for .957), so that a fifth of the errors allowed is kept in reserve.
 RESERVE = 0.2
+BISECTIONS = 2  # of the step between the last effort that is too little and the first that is enough
 ROUNDING = 1e-6
 SETTLED = 0.0005  # recall that more effort has to bring
 HIGHEST = 0.998  # recall from which on more effort is not tried
@@ -128,7 +129,7 @@ def measure(
         index: What is measured.
         held: What it holds.
         seed: Chooses the queries.
-        efforts: Of operating points, and their factors, which are all kept; the whole grid when None.
+        efforts: Of operating points, and their factors, of which those of the grid are all kept; all of it when None.
     """
     known = np.flatnonzero(held.alive)
     rows = np.sort(np.random.default_rng([seed, 1]).choice(known, min(TUNING_QUERIES, len(known)), replace=False))
@@ -139,7 +140,8 @@ def measure(
 
     near, far = (min(k, len(known) - 1) + 1 for k in (TUNING_K, max(NEIGHBOURS)))
     truth, distances = nearest(queries, near)
-    curve = _curve(index, held, rows, queries, truth, distances, _grid(index) if efforts is None else efforts)
+    tried = [one for one in _grid(index) if efforts is None or one in efforts]  # what was found between is found anew
+    curve = _curve(index, held, rows, queries, truth, distances, tried)
     if efforts is None:  # else each was worth it once, and may be again when there are more vectors
         curve = _rising(curve)
     if index.kind != "ivf":
@@ -158,17 +160,14 @@ def _curve(
     efforts: Sequence[tuple[int, int]],
 ) -> tuple[Operating, ...]:
     k = min(TUNING_K, truth.shape[1] - 1)
+    points = list[Operating]()
     # A row is not a neighbour of itself; equal distances are equally right, so recall compares distances.
     # The same distance computed in another order of additions differs in the last digit.
     farthest = truth_distances[:, k]
     limit = farthest + (-ROUNDING if index.metric == "ip" else ROUNDING) * np.abs(farthest)
     there = (truth[:, : k + 1] != rows[:, None]).sum(axis=1)
-    points = list[Operating]()
-    for effort, factor in efforts:
-        if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points):
-            continue  # more of both takes longer and has nothing to win
-        if (before := [p for p in points if p.factor == factor][-2:]) and len(before) == 2 and _settled(*before):
-            continue  # more lists hold no more of them; more candidates may
+
+    def measured(effort: int, factor: int) -> Operating:
         point = Operating(effort, factor, 0.0, 0.0)
         started = perf_counter()
         candidates, _, _ = index.propose(queries, k + 1, point)
@@ -178,7 +177,38 @@ def _curve(
         near = distances >= limit[:, None] if index.metric == "ip" else distances <= limit[:, None]
         hits = (near & (found != rows[:, None])).sum(axis=1)
         recall = float(np.minimum(hits / there, 1).mean())
-        points.append(Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(rows), 2)))
+        return Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(rows), 2))
+
+    for effort, factor in efforts:
+        if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points):
+            continue  # more of both takes longer and has nothing to win
+        if (before := [p for p in points if p.factor == factor][-2:]) and len(before) == 2 and _settled(*before):
+            continue  # more lists hold no more of them; more candidates may
+        points.append(measured(effort, factor))
+    for _ in range(BISECTIONS):
+        if (between := _between(_by_time(points), wanted_recall(index.target_recall))) is None:
+            break
+        points.append(measured(*between))
+    return _by_time(points)
+
+
+def wanted_recall(asked: float) -> float:
+    """What has to be measured for so much to be given to queries from elsewhere."""
+    return asked + RESERVE * (1 - asked)
+
+
+def _between(points: Sequence[Operating], wanted: float) -> tuple[int, int] | None:
+    """An effort between the one that every search will take and the one that does not reach as far."""
+    chosen = next((point for point in points if point.recall >= wanted), None)
+    if chosen is None:
+        return None
+    less = [p.effort for p in points if p.factor == chosen.factor and p.effort < chosen.effort and p.recall < wanted]
+    middle = (max(less) + chosen.effort) // 2 if less else chosen.effort
+    return None if middle in (chosen.effort, *less) else (middle, chosen.factor)
+
+
+def _by_time(points: Sequence[Operating]) -> tuple[Operating, ...]:
+    """The fastest first."""
     timed = (_least_time(point, points) for point in points)
     return tuple(sorted(timed, key=lambda point: (point.microseconds, point.effort)))
 

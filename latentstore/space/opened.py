@@ -113,8 +113,8 @@ class OpenIndex:
         """As many of what parts with the same codes propose as one part would."""
         rows, scores = np.concatenate(proposed, axis=1), np.concatenate(scored, axis=1)
         width = max(one.shape[1] for one in proposed)
-        nearest = np.argpartition(-scores if self.built.metric == "ip" else scores, width - 1, axis=1)[:, :width]
-        return rows[np.arange(len(rows))[:, None], nearest]
+        nearest = (-scores if self.built.metric == "ip" else scores).argpartition(width - 1, axis=1)[:, :width]
+        return rows.take(nearest[0], axis=1) if len(rows) == 1 else np.take_along_axis(rows, nearest, 1)
 
 
 def open_index(snapshot: Snapshot, earlier: OpenIndex | None = None) -> OpenIndex | None:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.index import GATHER_FLOATS, Operating, Plan, blocks, plan_search, prepared, rank, scan, scan_once
+from latentstore.index import (
+    GATHER_FLOATS,
+    Operating,
+    Plan,
+    blocks,
+    plan_search,
+    prepared,
+    rank,
+    scan,
+    scan_block,
+    scan_once,
+)
 from latentstore.space.opened import OpenIndex, open_index
 from latentstore.space.row_sets import RowSet, RowSets
 from latentstore.types import Explanation, Stopwatch, ends_missing
@@ -158,8 +169,11 @@ class Searcher:
         explanation.compared += compared
         if self.unindexed:
             few = chosen is None and self.unindexed * snapshot.dim <= TAIL_FLOATS_KEPT
-            beside = [self._tail] if few else self._blocks(index.covers, chosen)
-            rest = scan(beside, queries, k, snapshot.metric, unit=few)
+            if few and len(queries) == 1:
+                rest = scan_block(self._tail[0], queries, self._tail[1], k, snapshot.metric)
+            else:
+                beside = [self._tail] if few else self._blocks(index.covers, chosen)
+                rest = scan(beside, queries, k, snapshot.metric, unit=few)
             candidates = np.concatenate([candidates, rest], axis=1)
             explanation.compared += self.unindexed
             explanation.watch.lap("scan")
