@@ -80,7 +80,7 @@ class BareFaiss:
         vectors = np.concatenate(self.parts)
         n, dim = vectors.shape
         lists = 2 ** (round(np.log2(np.sqrt(n))) + (n > 300_000))
-        codes = FACTORIES.get(dim, f"PQ{dim // 2}x4fs")
+        codes = FACTORIES.get(dim, f"PQ{dim if dim < 96 else dim // 2}x4fs")
         factory = f"IVF{lists},{codes},RFlat"
         # L2 for cosine as well: between unit vectors the order is the same, and product codes serve it better
         # (GloVe, nprobe 64, 200 candidates: recall .954 against .911 by inner product).
