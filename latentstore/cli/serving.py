@@ -28,16 +28,27 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name the service is called by.")
     ] = None,
+    searchers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that search beside it; by default the cores but one, at most 4."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug logs each request.")] = "info",
 ) -> None:
     """Serve a store over HTTP, with the explorer at /."""
-    from latentstore.server import make_app
+    from latentstore.server import make_app, spare_cores
     from latentstore.server import serve as run
     from latentstore.sql import Limits
 
     number = whole_number(at)
     limits = Limits(seconds=20, memory=512 << 20, result=32 << 20) if sql else None
-    made = make_app(store, host=host, allow_hosts=allow_host or (), at=at if number is None else number, sql=limits)
+    made = make_app(
+        store,
+        host=host,
+        allow_hosts=allow_host or (),
+        at=at if number is None else number,
+        sql=limits,
+        searchers=spare_cores() if searchers is None else searchers,
+    )
     Output(False, None).say(f"latentstore serves {store} at http://{host}:{port} (Ctrl+C stops it)")
     run(made, host=host, port=port, log_level=log_level)
 

@@ -206,14 +206,13 @@ def rank(
     m, width = candidates.shape
     if m == 1 and width:
         return _rank_one(vectors, queries, candidates[0], k, metric)
-    numbers = np.full((m, k), -1, np.int64)
-    distances = np.full((m, k), np.nan, np.float32)
+    numbers, distances = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
+    numbers[:, width:], distances[:, width:] = -1, np.nan
     compiled = metric != "cosine" and m >= COMPILED_QUERIES
     step = max(1, (COMPILED_NUMBERS if compiled else RANKED_FLOATS // queries.shape[1]) // max(1, width))
     for start in range(0, m if width else 0, step):
         part = slice(start, min(start + step, m))
-        tried = candidates[part].copy()
-        tried.sort(axis=1)  # by number, so that the stable sort below settles ties
+        tried = np.sort(candidates[part], axis=1)  # by number, so that the stable sort below settles ties
         keys = (_keys_compiled if compiled else _keys)(vectors, queries[part], tried, metric)
         order = keys.argsort(axis=1, kind="stable")[:, :k]
         lines, kept = np.arange(len(tried))[:, None], order.shape[1]

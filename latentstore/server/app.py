@@ -39,7 +39,7 @@ _ALWAYS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", 
 # Threads beside those of `limits.running`, by the route's pool. SQL may wait for one of two sandboxes, and a sample
 # for the mixture that the first one fits: what waits must not keep the others from their threads.
 OWN_THREADS = {SQL: 2, SAMPLING: 1}
-_encode = msgspec.json.Encoder().encode
+_encode, _ARROW = msgspec.json.Encoder().encode, ARROW.encode()
 
 
 class App:
@@ -65,14 +65,9 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        else:
-            await send({"type": "websocket.close"})
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await (self._live(receive, send) if scope["type"] == "lifespan" else send({"type": "websocket.close"}))
+            return
         began = perf_counter()
         headers = dict(scope["headers"])
         asked = request_id(_text(headers, b"x-request-id"))
@@ -123,8 +118,8 @@ class App:
             )
 
     def _check_address(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        names = [name for name, _ in scope["headers"]]
-        host = _text(headers, b"host") if names.count(b"host") == 1 else None
+        names = [] if len(headers) == len(scope["headers"]) else [name for name, _ in scope["headers"]]
+        host = _text(headers, b"host") if names.count(b"host") <= 1 else None
         self._guard.check_address(host, _text(headers, b"origin"))
         if names.count(b"authorization") > 1 or names.count(b"content-type") > 1:
             raise Refusal(400, "HeaderTwice", "a header that may stand once stands twice; send it once")
@@ -143,12 +138,14 @@ class App:
         """The decoded body; nothing of it is read before the key was checked."""
         if route.body is None and not route.uploads:
             return None
-        media = (_text(headers, b"content-type") or "").partition(";")[0].strip().lower()
-        expected = (*((JSON,) if route.body else ()), *route.uploads)
-        if media not in expected:
-            raise Refusal(
-                415, "MediaRefused", f"the body is {media[:100] or 'of no type'!r}; send {', '.join(expected)}"
-            )
+        media = _text(headers, b"content-type") or ""
+        if media != JSON or route.body is None:
+            media = media.partition(";")[0].strip().lower()
+            expected = (*((JSON,) if route.body else ()), *route.uploads)
+            if media not in expected:
+                raise Refusal(
+                    415, "MediaRefused", f"the body is {media[:100] or 'of no type'!r}; send {', '.join(expected)}"
+                )
         length = _text(headers, b"content-length")
         if length is not None and (whole_number(length) or 0) > self._limits.body:
             raise limits.too_large(self._limits.body)
@@ -191,9 +188,10 @@ class App:
             refuse_parameters(query, route.parameters)
         if route.handler is queries.search:
             space = self._service.spaces.get(path["space"])
-            found = await queries.plain_search(self._service, space, body) if self._inline(scope) else None
+            as_json = _ARROW not in headers.get(b"accept", b"")
+            found = queries.plain_search(self._service, space, body) if as_json else None
             if found is not None:
-                return _encode(found), JSON, _ALWAYS
+                return await found, JSON, _ALWAYS
         call = Call(self._service, path, query, body)
         if route.inline:
             return self._encoded(route.handler(call), headers)
@@ -206,10 +204,6 @@ class App:
             )
         finally:
             self._pending[route.pool] -= 1
-
-    def _inline(self, scope: Scope) -> bool:
-        """Whether a plain search may be answered in the loop: as JSON."""
-        return not any(name == b"accept" and ARROW.encode() in value for name, value in scope["headers"])
 
     def _encoded(self, reply: Any, headers: dict[bytes, bytes]) -> tuple[bytes, str, Headers]:
         if isinstance(reply, Content):
@@ -228,12 +222,14 @@ class App:
             if message["type"] == "lifespan.startup":
                 one_thread()  # of the loop's searches, which are short; longer ones run in threads of their own
                 self._service.spaces.watch()
+                await self._follow()
                 self._watcher = asyncio.create_task(self._watch())
                 await send({"type": "lifespan.startup.complete"})
             else:
                 if self._watcher is not None:
                     self._watcher.cancel()
                 self._service.spaces.close()
+                self._service.searchers.close()
                 for pool in self._pools.values():
                     pool.shutdown(wait=False, cancel_futures=True)
                 await send({"type": "lifespan.shutdown.complete"})
@@ -247,10 +243,16 @@ class App:
                 del self._open[task]
                 if task is not None:
                     task.cancel()
+            await self._follow()
             try:
                 self._guard.reload()
             except LatentStoreError as error:  # the keys that are known stay
                 log.error("the keys cannot be read", extra={"error": str(error)})
+
+    async def _follow(self) -> None:
+        await self._service.searchers.follow(
+            {name: one.space.version for name, one in self._service.spaces.served.items()}
+        )
 
 
 class _Gone(Exception):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latentstore.server.limits import ServerLimits
     from latentstore.server.metrics import Metrics
     from latentstore.server.pictures import ItemPictures
+    from latentstore.server.searchers import Searchers
     from latentstore.space import EmbeddingSpace
     from latentstore.sql import Limits
     from latentstore.store import LatentStore
@@ -34,6 +35,7 @@ class Service:
         spaces: As they are served.
         writable: The store, opened to write.
         limits: What a request may use.
+        searchers: Processes that search beside the event loop.
         batcher: Answers plain searches together.
         pictures: The items' own pictures.
         metrics: Counts.
@@ -43,6 +45,7 @@ class Service:
     spaces: Following
     writable: LatentStore
     limits: ServerLimits
+    searchers: Searchers
     batcher: Batcher
     pictures: ItemPictures
     metrics: Metrics

@@ -14,6 +14,7 @@ from latentstore.server.refusals import Refusal
 from latentstore.types import whole_number
 
 PUBLIC = "public"  # of a route: anyone may ask, for it tells nothing of the store
+GOOD_KEPT = 64
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _ASK = ((b"www-authenticate", b'Bearer realm="latentstore"'),)
 
@@ -34,7 +35,7 @@ class Guard:
         self._open = open_to_all
         self._keys: dict[str, Key] = {}
         self._stamp: tuple[int, int] | None = None
-        self._digests: dict[str, str] = {}
+        self._good: set[tuple[str, str | None]] = set()  # hosts and origins of callers that were let in
         self.reload()
 
     def reload(self) -> None:
@@ -51,6 +52,8 @@ class Guard:
 
     def check_address(self, host: str | None, origin: str | None) -> None:
         """Refuse a request that was sent to another name, or by a page from another host."""
+        if (host, origin) in self._good:
+            return
         if host is None:
             raise Refusal(400, "HostRefused", "the request has no single Host header; send one")
         if _name(host) not in self._hosts:
@@ -63,6 +66,8 @@ class Guard:
             raise Refusal(
                 403, "OriginRefused", f"pages of {origin[:100]!r} may not ask this service; ask from its own page"
             )
+        if len(self._good) < GOOD_KEPT:
+            self._good.add((host, origin))
 
     def check_key(self, authorization: str | None, right: str) -> str:
         """Refuse a request whose key does not allow it; returns the key's name, "" without one."""

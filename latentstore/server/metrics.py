@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from latentstore.server.following import Following
+    from latentstore.server.searchers import Searchers
 
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -27,10 +28,11 @@ class Metrics(Collector):
 
     Args:
         spaces: As they are served.
+        searchers: Processes that search.
     """
 
-    def __init__(self, spaces: Following) -> None:
-        self._spaces, self._registry = spaces, CollectorRegistry()
+    def __init__(self, spaces: Following, searchers: Searchers) -> None:
+        self._spaces, self._searchers, self._registry = spaces, searchers, CollectorRegistry()
         self._registry.register(self)
         self._answers: dict[tuple[str, int], int] = {}
         self._buckets: dict[str, list[int]] = {}
@@ -61,7 +63,9 @@ class Metrics(Collector):
         answers = CounterMetricFamily("latentstore_answers", "Answers by route and status", labels=["route", "status"])
         for (route, status), count in list(self._answers.items()):
             answers.add_metric([route, str(status)], count)
-        yield from (latency, answers, *self._of_spaces())
+        beside = GaugeMetricFamily("latentstore_searchers", "Processes that search beside the event loop")
+        beside.add_metric([], self._searchers.ready)
+        yield from (latency, answers, beside, *self._of_spaces())
 
     def _of_spaces(self) -> Iterator[Metric]:
         version = GaugeMetricFamily("latentstore_snapshot_version", "Version that is served", labels=["space"])

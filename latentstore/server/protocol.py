@@ -1,11 +1,11 @@
-"""HTTP with a bound on what comes before the body: the parser itself would hold a header of any length."""
+"""HTTP with a bound on what comes before the body, which the parser would hold at any length; answers in one piece."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEAD = 64 << 10  # bytes of a request line and its headers
 
@@ -35,12 +35,18 @@ class BoundedProtocol(HttpToolsProtocol):
         """One header is there."""
         if len(name) + len(value) > HEAD or len(self.headers) > 256:
             raise ValueError("too many or too large headers")  # which the parser hands on as a malformed request
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The body begins."""
         self._inside = False
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, _InOnePiece(cycle)))
 
     def _refuse(self) -> None:
         transport: asyncio.Transport | None = self.transport
@@ -49,3 +55,49 @@ class BoundedProtocol(HttpToolsProtocol):
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
             )
             transport.close()
+
+
+class _InOnePiece:
+    """Sends an answer whose body comes at once together with its head: a call of the system less.
+
+    Args:
+        cycle: uvicorn's, of one request.
+    """
+
+    __slots__ = ("_cycle", "_head")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._head: Any = None
+
+    async def __call__(self, message: Any) -> None:
+        """See ASGI's `send`."""
+        cycle = self._cycle
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        head, self._head = self._head, None
+        if head is None or message.get("more_body") or cycle.scope["method"] == "HEAD":
+            if head is not None:
+                await cycle.send(head)
+            await cycle.send(message)
+            return
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        parts = [STATUS_LINE[head["status"]]]
+        for name, value in (*cycle.default_headers, *head["headers"]):
+            if b"\n" in value or b"\r" in value:
+                raise RuntimeError(f"header {name!r} would hold a line break")
+            parts += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", message["body"])
+        cycle.response_started, cycle.waiting_for_100_continue = True, False
+        cycle.transport.write(b"".join(parts))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()

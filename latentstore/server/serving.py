@@ -19,6 +19,7 @@ from latentstore.server.logs import set_up
 from latentstore.server.metrics import Metrics
 from latentstore.server.pictures import ItemPictures
 from latentstore.server.routes import ROUTES, Router
+from latentstore.server.searchers import Searchers
 from latentstore.store import open_store
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def make_app(
     at: int | str = "production",
     sql: Limits | None = None,
     limits: ServerLimits | None = None,
+    searchers: int = 0,
 ) -> App:
     """The ASGI application of a store.
 
@@ -47,6 +49,7 @@ def make_app(
         at: Tag or version to serve; a space without that tag is served at its newest version.
         sql: What a query may use; None turns SQL off.
         limits: What a request may use.
+        searchers: How many processes search beside the event loop; with none it does so itself.
 
     Raises:
         UnknownSpace: No store is there.
@@ -58,14 +61,15 @@ def make_app(
         raise ConfigInvalid(
             f"to serve on {host}, which others can reach, needs a key; make one: latentstore key create {path} NAME"
         )
-    spaces = Following(open_store(path, mode="r"), at)
+    spaces, beside = Following(open_store(path, mode="r"), at), Searchers(path, searchers)
     service = Service(
         spaces=spaces,
         writable=open_store(path),
         limits=limits or ServerLimits(),
-        batcher=Batcher(),
+        searchers=beside,
+        batcher=Batcher(beside),
         pictures=ItemPictures(),
-        metrics=Metrics(spaces),
+        metrics=Metrics(spaces, beside),
         sql=sql,
     )
     guard = Guard(path, {*LOOPBACK, _bracketed(host), *allow_hosts}, open_to_all=loopback and not tuple(allow_hosts))
@@ -96,6 +100,7 @@ def make_server(app: App, **options: Any) -> uvicorn.Server:
         loop="uvloop",
         http=BoundedProtocol,
         ws="none",
+        lifespan="on",  # else a start that fails would go unsaid
         log_config=None,
         access_log=False,
         server_header=False,

@@ -107,6 +107,9 @@ def _neighbours(
         rows, distances = rows[0, :kept], distances[0, :kept]
         ids = snapshot.gather.ids(rows) if kept else np.empty(0, object)
         flat = rows
+    elif not ends_missing(rows):
+        flat = rows.ravel()
+        ids = (snapshot.gather.ids(flat) if len(flat) else np.empty(0, object)).reshape(rows.shape)
     else:
         there = rows >= 0
         flat = rows[there]

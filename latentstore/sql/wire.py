@@ -14,7 +14,7 @@ from latentstore import errors
 from latentstore.errors import LatentStoreError, StorageError
 
 MAX_HEAD = 64 << 20  # bytes of one frame of JSON; a query has a million characters at most, but parameters besides
-_SIZES = struct.Struct("<QQ")
+SIZES = struct.Struct("<QQ")
 
 
 class Closed(Exception):
@@ -25,7 +25,7 @@ def send(link: socket.socket, head: dict[str, Any], body: pa.Buffer | bytes = b"
     """Send one frame: JSON, and bytes after it."""
     text = json.dumps(head).encode()
     try:
-        link.sendall(_SIZES.pack(len(text), len(body)) + text)
+        link.sendall(SIZES.pack(len(text), len(body)) + text)
         if len(body):
             link.sendall(memoryview(body))
     except (BrokenPipeError, ConnectionResetError) as error:
@@ -37,7 +37,7 @@ def receive(link: socket.socket, deadline: float | None, most: int = 0) -> tuple
 
     Args:
         link: From it.
-        deadline: On the monotonic clock; None waits for ever.
+        deadline: On the monotonic clock; None waits as long as the socket does.
         most: Bytes that the body may have.
 
     Raises:
@@ -45,7 +45,7 @@ def receive(link: socket.socket, deadline: float | None, most: int = 0) -> tuple
         TimeoutError: Nothing whole arrived in time.
         ValueError: More than it may be.
     """
-    head_size, body_size = _SIZES.unpack(_exactly(link, _SIZES.size, deadline))
+    head_size, body_size = SIZES.unpack(_exactly(link, SIZES.size, deadline))
     if head_size > MAX_HEAD or body_size > most:
         raise ValueError(f"a frame of {head_size} + {body_size} bytes; at most {MAX_HEAD} + {most} are read")
     return json.loads(_exactly(link, head_size, deadline)), _exactly(link, body_size, deadline)
@@ -55,10 +55,11 @@ def _exactly(link: socket.socket, size: int, deadline: float | None) -> bytearra
     content = bytearray(size)
     view, got = memoryview(content), 0
     while got < size:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError
-        link.settimeout(left)
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            link.settimeout(left)
         try:
             count = link.recv_into(view[got:])
         except ConnectionResetError as error:

@@ -6,7 +6,8 @@
 
 * "bare": an ASGI application that decodes the body and encodes ten hits by msgspec, on uvloop and httptools;
 * "plain": the same on asyncio and h11, which `pip install uvicorn` gives;
-* "ours": `latentstore serve`, the same body, k = 10.
+* "ours": `latentstore serve`, the same bodies, k = 10: ever other vectors, more than the service keeps answers of;
+* "same": `latentstore serve`, asked the same vector again and again.
 
 Then `--requests` searches while a row is replaced, the index built and the tag moved every `--every` seconds.
 Needs `wrk` (apt-get install wrk).
@@ -37,6 +38,17 @@ import latentstore as ls
 
 CONNECTIONS = 16
 K = 10
+QUERIES = 4096
+OTHERS = """
+local requests, turn = {}, 0
+function init()
+  for line in io.lines("%s") do requests[#requests + 1] = wrk.format(nil, nil, nil, line) end
+end
+function request()
+  turn = turn %% #requests + 1
+  return requests[turn]
+end
+"""
 SERVE = "import sys; from latentstore.cli import main; sys.exit(main())"
 
 
@@ -162,14 +174,15 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store, script = Path(folder) / "a.store", Path(folder) / "post.lua"
+        store, script, same, bodies = (Path(folder) / name for name in ("a.store", "post.lua", "same.lua", "bodies"))
         shutil.copytree(given.store, store)
         space = ls.open(store, mode="r").space(given.space)
-        query = np.random.default_rng(0).standard_normal(space.dim).round(6).tolist()
-        body = msgspec.json.encode({"query": query, "k": K}).decode()
-        script.write_text(
-            f'wrk.method = "POST"\nwrk.headers["content-type"] = "application/json"\nwrk.body = \'{body}\'\n'
-        )
+        queries = np.random.default_rng(0).standard_normal((QUERIES, space.dim)).round(6).tolist()
+        lines = [msgspec.json.encode({"query": query, "k": K}).decode() for query in queries]
+        bodies.write_text("\n".join(lines))
+        post = 'wrk.method = "POST"\nwrk.headers["content-type"] = "application/json"\n'
+        script.write_text(post + OTHERS % bodies)
+        same.write_text(f"{post}wrk.body = '{lines[0]}'\n")
         ports = {way: free_port() for way in ("bare", "plain", "ours")}
         uvicorn = [
             sys.executable,
@@ -186,14 +199,16 @@ def main() -> None:
             "ours": [sys.executable, "-c", SERVE, "serve", str(store), "--port", str(ports["ours"])],
         }
         urls = {way: f"http://127.0.0.1:{port}/v1/spaces/{given.space}/search" for way, port in ports.items()}
-        found: dict[str, list[Load]] = {way: [] for way in ports}
+        scripts = dict.fromkeys(ports, script) | {"same": same}
+        urls["same"] = urls["ours"]
+        found: dict[str, list[Load]] = {way: [] for way in urls}
         with contextlib.ExitStack() as stack:
             for way, command in commands.items():
                 stack.enter_context(running(command, ports[way], "/healthz"))
             for _ in range(given.rounds):
                 for way, url in urls.items():
-                    load(url, script, 1)  # what slept while the others were asked is awake
-                    found[way].append(load(url, script, given.seconds))
+                    load(url, scripts[way], 1)  # what slept while the others were asked is awake
+                    found[way].append(load(url, scripts[way], given.seconds))
             rates = {way: statistics.median(one.rate for one in loads) for way, loads in found.items()}
             for way, loads in found.items():
                 p50, p99 = (statistics.median(getattr(one, name) for one in loads) for name in ("p50", "p99"))
@@ -201,7 +216,8 @@ def main() -> None:
                     f"{way:6} {rates[way]:>8,.0f} requests/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms ({p99 / p50:.1f} ×)\n"
                 )
             sys.stdout.write(
-                f"ours is {rates['ours'] / rates['bare']:.2f} of bare, {rates['ours'] / rates['plain']:.2f} of plain\n"
+                f"ours is {rates['ours'] / rates['bare']:.2f} of bare, {rates['ours'] / rates['plain']:.2f} of plain, "
+                f"same {rates['same'] / rates['bare']:.2f} of bare\n"
             )
             stop, made = threading.Event(), list[int]()
             writer = threading.Thread(target=republish, args=(store, given.space, given.every, stop, made))

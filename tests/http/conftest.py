@@ -77,7 +77,7 @@ def client(template: Path) -> Iterator[httpx.Client]:
     """A client of the service of the template, SQL included; nobody writes to it."""
     from latentstore.sql import Limits
 
-    with serving(template, sql=Limits(seconds=20, memory=256 << 20)) as made:
+    with serving(template, sql=Limits(seconds=20, memory=256 << 20), searchers=1) as made:
         yield made
 
 

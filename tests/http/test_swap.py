@@ -32,8 +32,9 @@ def publish(space, turn):
     space.tag("production")
 
 
-def test_no_request_is_dropped_or_mixed(two, serve_it):
-    client = serve_it(two)
+@pytest.mark.parametrize("searchers", [0, 1])
+def test_no_request_is_dropped_or_mixed(two, serve_it, searchers):
+    client = serve_it(two, searchers=searchers)
     stop, wrong, counted, versions = threading.Event(), [], [0], set()
 
     def ask(seed):

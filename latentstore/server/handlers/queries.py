@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from latentstore.errors import NotSupported
-from latentstore.server.batching import lists_of
+from latentstore.server.answers import lists_of, named
 from latentstore.server.calls import Call, Either
 from latentstore.server.pictures import decoded, pngs, read_upload
 from latentstore.server.wire import (
@@ -27,6 +27,8 @@ from latentstore.server.wire import (
 from latentstore.types import whole_number
 
 if TYPE_CHECKING:
+    import asyncio
+
     from latentstore.server.calls import Service
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array, Neighbours
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
 SCANNED_FLOATS = 1 << 22  # of a space without an index: a millisecond
 
 
-async def plain_search(service: Service, space: EmbeddingSpace, asked: SearchAsked) -> Found | None:
-    """A search for one point and nothing special, answered in the event loop; None for any other."""
+def plain_search(service: Service, space: EmbeddingSpace, asked: SearchAsked) -> asyncio.Future[bytes] | None:
+    """The encoded `Found` of a search for one point and nothing special; None for any other."""
     query = asked.query
     if not asked.plain or query is None or (isinstance(query, list) and not _is_vector(query)):
         return None
@@ -44,16 +46,7 @@ async def plain_search(service: Service, space: EmbeddingSpace, asked: SearchAsk
         return None  # a scan of so many would keep all others waiting
     service.limits.check("k", asked.k, "neighbours")
     point: Any = space.latent(query).vector if isinstance(query, str) else query
-    ids, distances = await service.batcher.search(space, point, asked.k)
-    return Found(
-        space=space.name,
-        version=space.version,
-        metric=space.metric,
-        k=asked.k,
-        ids=ids,
-        **_named(space, distances),
-        shortfall=asked.k - len(ids),
-    )
+    return service.batcher.search(space, point, asked.k)
 
 
 def search(call: Call) -> Either:
@@ -101,16 +94,11 @@ def _found(space: EmbeddingSpace, found: Neighbours) -> Found:
         metric=found.metric,
         k=found.k,
         ids=ids,
-        **_named(space, distances),
+        **named(space, distances),
         shortfall=short if isinstance(short, int) else short.tolist(),
         columns=columns,
         explanation=None if found.explanation is None else found.explanation.to_json(),
     )
-
-
-def _named(space: EmbeddingSpace, distances: list[Any]) -> dict[str, Any]:
-    """What was measured, under its name: the inner product is no distance."""
-    return {"similarities" if space.metric == "ip" else "distances": distances}
 
 
 def edit(call: Call) -> Edited:
@@ -127,7 +115,7 @@ def edit(call: Call) -> Edited:
         latent=latent.vector.tolist(),
         realism=first(realism(space, latent.vector[None])),
         ids=found.ids.tolist(),
-        **_named(space, found.distances.tolist()),
+        **named(space, found.distances.tolist()),
         picture=first(decoded(space, latent.vector[None])) if asked.pictures else None,
     )
 
@@ -185,7 +173,7 @@ def encode(call: Call) -> Encoded:
         latent=latent[0].tolist(),
         realism=first(realism(space, latent)),
         ids=found.ids.tolist(),
-        **_named(space, found.distances.tolist()),
+        **named(space, found.distances.tolist()),
         picture=first(decoded(space, latent)),
         point=None if name is None else space.place(latent, name)[0].tolist(),
     )

@@ -1,0 +1,49 @@
+"""Hits as they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from latentstore.server.wire import Found
+
+if TYPE_CHECKING:
+    from latentstore.space import EmbeddingSpace
+    from latentstore.types import Array, Neighbours
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def encoded_hits(space: EmbeddingSpace, queries: Sequence[Sequence[float] | Array] | Array, k: int) -> bytes:
+    """The bodies of the answers to several vectors, (m, d) together, a line each.
+
+    Raises:
+        ShapeMismatch, NotFinite, InputError: Whatever `EmbeddingSpace.search` has against one of them.
+    """
+    found = space.search(queries[0] if len(queries) == 1 else queries, k)
+    name, version, metric = space.name, found.version, found.metric
+    return _encode_lines(
+        [
+            Found(space=name, version=version, metric=metric, k=k, ids=ids, shortfall=k - len(ids), **named(space, far))
+            for ids, far in lists_of(found)
+        ]
+    )
+
+
+def lists_of(found: Neighbours) -> list[tuple[list[Any], list[Any]]]:
+    """Ids and distances of one query, or of each of a batch, without the places where none matched."""
+    ids, distances = found.ids.tolist(), found.distances.tolist()
+    short = found.shortfall
+    if isinstance(short, int):
+        return [(ids, distances)]
+    if not short.any():
+        return list(zip(ids, distances, strict=True))
+    kept = (found.k - short).tolist()
+    return [(i[:n], d[:n]) for i, d, n in zip(ids, distances, kept, strict=True)]
+
+
+def named(space: EmbeddingSpace, distances: list[Any]) -> dict[str, Any]:
+    """What was measured, under its name: the inner product is no distance."""
+    return {"similarities" if space.metric == "ip" else "distances": distances}

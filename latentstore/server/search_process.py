@@ -1,0 +1,72 @@
+"""A process that searches: `python -m latentstore.server.search_process FD STORE`, started by `searchers`.
+
+It answers batches of queries over a socket, one after the other, and ends when the other side does.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+
+import numpy as np
+
+from latentstore.errors import LatentStoreError
+from latentstore.index import one_thread
+from latentstore.server.answers import encoded_hits
+from latentstore.space import EmbeddingSpace
+from latentstore.sql import wire
+from latentstore.store import LatentStore, open_store
+
+BATCH_BYTES = 64 << 20
+
+log = logging.getLogger("latentstore.server")
+
+
+def main() -> None:
+    """Serve until the other side closes."""
+    link, store = socket.socket(fileno=int(sys.argv[1])), open_store(sys.argv[2], mode="r")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    one_thread()  # a batch is short, and the other cores have work
+    spaces: dict[str, EmbeddingSpace] = {}
+    while True:
+        try:
+            asked, body = wire.receive(link, None, BATCH_BYTES)
+            if "spaces" in asked:
+                spaces = _opened(store, asked["spaces"], spaces)
+                wire.send(link, {"holding": {name: space.version for name, space in spaces.items()}})
+                continue
+            try:
+                queries = np.frombuffer(body, np.float32).reshape(asked["queries"], -1)
+                answers = encoded_hits(spaces[asked["space"]], queries, asked["k"])
+            except LatentStoreError:
+                wire.send(link, {"refused": True})
+            else:
+                wire.send(link, {"refused": False}, answers)
+        except wire.Closed:
+            return
+
+
+def _opened(
+    store: LatentStore, versions: dict[str, int], known: dict[str, EmbeddingSpace]
+) -> dict[str, EmbeddingSpace]:
+    """The spaces at these versions, as far as they can be opened: of the others the loop says what is wrong."""
+    found = {}
+    for name, version in versions.items():
+        space = known.get(name)
+        try:
+            if space is None:
+                space = store.space(name, at=version)
+            elif space.version != version:
+                space = space.opened_at(version)
+            _ = space.searcher.index, space.searcher.unindexed
+        except LatentStoreError as error:
+            log.warning("a space is searched by the service itself: %s", error)
+            continue
+        found[name] = space
+    return found
+
+
+if __name__ == "__main__":
+    main()

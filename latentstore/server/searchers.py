@@ -1,0 +1,220 @@
+"""Processes that search beside the event loop, so that the loop has a core for itself.
+
+Each has the spaces open that are served, at their versions, and answers one batch after the other. What they hold is
+told to them after it is served: until then, and whenever none is there, the loop searches itself. One that ends is
+replaced, and what it was asked is answered by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from latentstore.sql import wire
+
+if TYPE_CHECKING:
+    from latentstore.server.batching import Batch
+    from latentstore.space import EmbeddingSpace
+
+AHEAD = 1  # batches that one has been given: it need not wait, asleep, for the next
+PAUSE = 5.0  # seconds before one that ended is replaced: it may end again
+MOST = 4  # the event loop keeps no more busy
+
+log = logging.getLogger("latentstore.server")
+_decode, _encode = msgspec.json.Decoder(dict[str, Any]).decode, msgspec.json.Encoder().encode
+
+
+def spare_cores() -> int:
+    """How many processes may search where the event loop has a core of its own."""
+    return min(
+        MOST, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
+    )
+
+
+class Searchers:
+    """All of them; used by the event loop alone.
+
+    Args:
+        store: The store's folder.
+        count: How many; 0 for none.
+    """
+
+    def __init__(self, store: Path, count: int) -> None:
+        self._store, self._count = store, count
+        self._searchers: list[Searcher] = []
+        self._free: Callable[[Searcher | None], None] = lambda _: None
+        self._ended = -PAUSE
+        self._closed = False
+
+    def when_free(self, call: Callable[[Searcher | None], None]) -> None:
+        """Whom to call with a process that has nothing to do; with None when one answers no longer."""
+        self._free = call
+
+    async def follow(self, versions: Mapping[str, int]) -> None:
+        """Tell all of them what is served, and start those that are missing."""
+        while len(self._searchers) < self._count and monotonic() - self._ended >= PAUSE and not self._closed:
+            self._searchers.append(await Searcher.started(self._store, self._free, self._lost))
+        for one in self._searchers:
+            one.follow(versions)
+
+    def hold(self, space: EmbeddingSpace) -> bool:
+        """Whether one of them answers searches of this snapshot."""
+        return any(one.holds(space) for one in self._searchers)
+
+    def free(self, space: EmbeddingSpace) -> Searcher | None:
+        """Of those that have this snapshot open and take another batch, the one with least to do."""
+        found = [one for one in self._searchers if one.free and one.holds(space)]
+        return min(found, key=lambda one: one.load, default=None)
+
+    @property
+    def ready(self) -> int:
+        """How many can be asked."""
+        return sum(one.holding != {} for one in self._searchers)
+
+    def close(self) -> None:
+        """End them."""
+        self._closed = True
+        for one in self._searchers:
+            one.end()
+
+    def _lost(self, searcher: Searcher) -> None:
+        self._searchers.remove(searcher)
+        if self._closed:
+            return
+        self._ended = monotonic()
+        log.error("a process that searches has ended; another is started", extra={"error": searcher.end()})
+        self._free(None)
+
+
+class Searcher(asyncio.Protocol):
+    """One process.
+
+    Attributes:
+        holding: Version of each space that it has open.
+        opening: Whether it opens something, and answers later.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        when_free: Callable[[Searcher | None], None],
+        when_lost: Callable[[Searcher], None],
+    ) -> None:
+        self.holding: dict[str, int] = {}
+        self.opening = False
+        self._process, self._when_free, self._when_lost = process, when_free, when_lost
+        self._wanted: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        self._asked: deque[Batch] = deque()
+        self._received = bytearray()
+        self._transport: asyncio.Transport
+
+    @classmethod
+    async def started(
+        cls, store: Path, when_free: Callable[[Searcher | None], None], when_lost: Callable[[Searcher], None]
+    ) -> Searcher:
+        """Start one; it holds nothing yet."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-P", "-m", "latentstore.server.search_process", str(theirs.fileno()), str(store)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+        made = cls(process, when_free, when_lost)
+        made._transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: made, sock=ours)
+        return made
+
+    def follow(self, versions: Mapping[str, int]) -> None:
+        """Have it open these versions of spaces, and close others, as soon as it is free."""
+        self._wanted = dict(versions)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        if not self.opening and not self._asked and self._wanted != self._told:
+            self._told = self._wanted
+            self.holding = {name: at for name, at in self.holding.items() if self._told.get(name) == at}
+            self.opening = True
+            self._send({"spaces": self._told})
+            self._when_free(None)
+
+    @property
+    def free(self) -> bool:
+        """Whether it takes another batch: while it works on one, the next is on its way to it."""
+        return not self.opening and len(self._asked) < AHEAD and self._wanted == self._told
+
+    @property
+    def load(self) -> int:
+        """Batches it was given."""
+        return len(self._asked)
+
+    def holds(self, space: EmbeddingSpace) -> bool:
+        """Whether it answers searches of this snapshot: while it opens another, it answers none."""
+        return not self.opening and self.holding.get(space.name) == space.version
+
+    def ask(self, batch: Batch) -> None:
+        """Search; the batch is settled when the answer comes."""
+        try:
+            with np.errstate(over="ignore"):  # what becomes infinite is refused
+                queries = np.array(batch.queries, np.float32)
+        except (ValueError, TypeError, OverflowError):  # of different lengths, or too large: said to each by the loop
+            batch.settle()
+            self._when_free(self)
+            return
+        self._asked.append(batch)
+        head = {"space": batch.space.name, "k": batch.k, "queries": len(batch.queries)}
+        self._send(head, queries.tobytes())
+
+    def end(self) -> str:
+        """End it; returns how it ended."""
+        self._transport.close()
+        self._process.kill()
+        return f"exit code {self._process.wait()}"
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """It has ended: what it was asked is answered here."""
+        self.holding, self.opening = {}, True
+        for batch in self._asked:
+            batch.settle()
+        self._asked.clear()
+        self._when_lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parts of its answers, each a frame."""
+        self._received += data
+        sizes = wire.SIZES.size
+        while len(self._received) >= sizes:
+            head_size, body_size = wire.SIZES.unpack_from(self._received)
+            middle, end = sizes + head_size, sizes + head_size + body_size
+            if len(self._received) < end:
+                return
+            head, body = _decode(self._received[sizes:middle]), bytes(self._received[middle:end])
+            del self._received[:end]
+            self._answered(head, body)
+
+    def _answered(self, head: dict[str, Any], body: bytes) -> None:
+        if "holding" in head:
+            self.holding, self.opening = head["holding"], False
+        else:  # where one of them is wrong, each is told what is wrong with its own by the loop
+            self._asked.popleft().settle(None if head["refused"] else body.splitlines())
+        self._catch_up()
+        if self.free:
+            self._when_free(self)
+
+    def _send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        text = _encode(head)
+        self._transport.write(wire.SIZES.pack(len(text), len(body)) + text + body)
