@@ -15,6 +15,7 @@ import numpy as np
 from latentstore.errors import LatentStoreError
 from latentstore.index import one_thread
 from latentstore.server.answers import encoded_hits
+from latentstore.server.logs import set_up
 from latentstore.space import EmbeddingSpace
 from latentstore.sql import wire
 from latentstore.store import LatentStore, open_store
@@ -28,6 +29,7 @@ def main() -> None:
     """Serve until the other side closes."""
     link, store = socket.socket(fileno=int(sys.argv[1])), open_store(sys.argv[2], mode="r")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    set_up("warning")
     one_thread()  # a batch is short, and the other cores have work
     spaces: dict[str, EmbeddingSpace] = {}
     while True:
@@ -62,7 +64,7 @@ def _opened(
                 space = space.opened_at(version)
             _ = space.searcher.index, space.searcher.unindexed
         except LatentStoreError as error:
-            log.warning("a space is searched by the service itself: %s", error)
+            log.warning("a space is searched by the service itself", extra={"space": name, "error": str(error)})
             continue
         found[name] = space
     return found

@@ -13,7 +13,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from latentstore.server.batching import Batch
     from latentstore.space import EmbeddingSpace
 
-AHEAD = 1  # batches that one has been given: it need not wait, asleep, for the next
 PAUSE = 5.0  # seconds before one that ended is replaced: it may end again
+STUCK = 5.0  # seconds after which one that does not answer is ended
 MOST = 4  # the event loop keeps no more busy
 
 log = logging.getLogger("latentstore.server")
@@ -38,9 +37,10 @@ _decode, _encode = msgspec.json.Decoder(dict[str, Any]).decode, msgspec.json.Enc
 
 def spare_cores() -> int:
     """How many processes may search where the event loop has a core of its own."""
-    return min(
-        MOST, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
-    )
+    if sys.platform == "win32":
+        return 0  # they inherit a socket, which needs POSIX
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST, cores - 1)
 
 
 class Searchers:
@@ -67,16 +67,18 @@ class Searchers:
         while len(self._searchers) < self._count and monotonic() - self._ended >= PAUSE and not self._closed:
             self._searchers.append(await Searcher.started(self._store, self._free, self._lost))
         for one in self._searchers:
-            one.follow(versions)
+            if one.waits() > STUCK:
+                one.end()
+            else:
+                one.follow(versions)
 
     def hold(self, space: EmbeddingSpace) -> bool:
         """Whether one of them answers searches of this snapshot."""
         return any(one.holds(space) for one in self._searchers)
 
     def free(self, space: EmbeddingSpace) -> Searcher | None:
-        """Of those that have this snapshot open and take another batch, the one with least to do."""
-        found = [one for one in self._searchers if one.free and one.holds(space)]
-        return min(found, key=lambda one: one.load, default=None)
+        """One of those that have nothing to do."""
+        return next((one for one in self._searchers if one.free and one.holds(space)), None)
 
     @property
     def ready(self) -> int:
@@ -103,7 +105,7 @@ class Searcher(asyncio.Protocol):
 
     Attributes:
         holding: Version of each space that it has open.
-        opening: Whether it opens something, and answers later.
+        opening: Whether it opens something, and answers no searches.
     """
 
     def __init__(
@@ -117,7 +119,8 @@ class Searcher(asyncio.Protocol):
         self._process, self._when_free, self._when_lost = process, when_free, when_lost
         self._wanted: dict[str, int] = {}
         self._told: dict[str, int] = {}
-        self._asked: deque[Batch] = deque()
+        self._batch: Batch | None = None
+        self._asked = 0.0
         self._received = bytearray()
         self._transport: asyncio.Transport
 
@@ -145,7 +148,7 @@ class Searcher(asyncio.Protocol):
         self._catch_up()
 
     def _catch_up(self) -> None:
-        if not self.opening and not self._asked and self._wanted != self._told:
+        if self.free and self._wanted != self._told:
             self._told = self._wanted
             self.holding = {name: at for name, at in self.holding.items() if self._told.get(name) == at}
             self.opening = True
@@ -154,13 +157,12 @@ class Searcher(asyncio.Protocol):
 
     @property
     def free(self) -> bool:
-        """Whether it takes another batch: while it works on one, the next is on its way to it."""
-        return not self.opening and len(self._asked) < AHEAD and self._wanted == self._told
+        """Whether it has nothing to do."""
+        return not self.opening and self._batch is None
 
-    @property
-    def load(self) -> int:
-        """Batches it was given."""
-        return len(self._asked)
+    def waits(self) -> float:
+        """Seconds since it was asked what it has not answered."""
+        return 0.0 if self._batch is None else monotonic() - self._asked
 
     def holds(self, space: EmbeddingSpace) -> bool:
         """Whether it answers searches of this snapshot: while it opens another, it answers none."""
@@ -175,7 +177,7 @@ class Searcher(asyncio.Protocol):
             batch.settle()
             self._when_free(self)
             return
-        self._asked.append(batch)
+        self._batch, self._asked = batch, monotonic()
         head = {"space": batch.space.name, "k": batch.k, "queries": len(batch.queries)}
         self._send(head, queries.tobytes())
 
@@ -188,9 +190,9 @@ class Searcher(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """It has ended: what it was asked is answered here."""
         self.holding, self.opening = {}, True
-        for batch in self._asked:
+        batch, self._batch = self._batch, None
+        if batch is not None:
             batch.settle()
-        self._asked.clear()
         self._when_lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -209,8 +211,10 @@ class Searcher(asyncio.Protocol):
     def _answered(self, head: dict[str, Any], body: bytes) -> None:
         if "holding" in head:
             self.holding, self.opening = head["holding"], False
-        else:  # where one of them is wrong, each is told what is wrong with its own by the loop
-            self._asked.popleft().settle(None if head["refused"] else body.splitlines())
+        elif self._batch is not None:
+            batch, self._batch = self._batch, None
+            # Where one of them is wrong, each is told what is wrong with its own by the loop.
+            batch.settle(None if head["refused"] else body.splitlines())
         self._catch_up()
         if self.free:
             self._when_free(self)

@@ -119,6 +119,14 @@ def test_one_that_is_killed_is_replaced_and_nobody_waits_for_it(others, beside):
     assert len(seen) == 3
 
 
+def test_one_that_hangs_is_ended(others, beside, monkeypatch):
+    monkeypatch.setattr(searchers, "STUCK", 0.5)
+    (pid,) = {*children()} - others
+    os.kill(pid, signal.SIGSTOP)
+    assert ask(beside, "small", [1.0] * 6).status_code == 200
+    until(lambda: pid not in children() and ready(beside))
+
+
 def test_none_is_left_behind(others, store):
     with serving(store, searchers=2) as client:
         until(lambda: "latentstore_searchers 2.0" in client.get("/metrics").text)
