@@ -29,6 +29,13 @@ MEASURED_NEIGHBOURS, MEASURED_ITEMS = 10, 1_000  # of the quality stored with a 
 LABEL = "label"  # the column whose labels should stay together, where a space has it and no other is named
 
 
+def _check_name(name: Any) -> None:
+    try:
+        name.encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise ConfigInvalid(f"a map cannot be called {name!r}; pass UTF-8 text") from error
+
+
 def fit_map(
     space: EmbeddingSpace,
     method: str,
@@ -56,6 +63,7 @@ def fit_map(
             raise ConfigInvalid(f"option {option!r} of a map comes from the space itself; leave it out")
     check_options(method, options)
     check_seed(seed)
+    _check_name(name or method)
     snapshot = space.snapshot
     rows = snapshot.live_rows()
     original = snapshot.vectors(rows)

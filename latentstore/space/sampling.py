@@ -13,7 +13,7 @@ from latentstore.errors import ConfigInvalid, InputError, NotSupported, suggest
 from latentstore.space import density
 from latentstore.space.shown import notebook
 from latentstore.space.surroundings import Surroundings, surroundings
-from latentstore.types import check_seed
+from latentstore.types import brief, check_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Shaped
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 METHODS = ("gmm", "flow", "prior")
+MOST = 1_000_000  # samples drawn at once
 COPY = 0.005  # novelty up to which a sample is called a copy: nearer to an item than nearly all items are to any
 
 
@@ -131,10 +132,11 @@ def sample(
         ConfigInvalid: Unknown method or column.
         NotSupported: "prior" without a VAE, or with a label; "flow" before `fit_flow`, or with another column.
         UnknownLabel: No item has the label.
-        InputError: n < 1, too few items, or a truncation that is none.
+        InputError: n out of range, too few items, or a truncation that is none.
     """
-    if n < 1:
-        raise InputError(f"n is {n}; ask for at least one sample")
+    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
+    if not whole or not 1 <= n <= MOST:
+        raise InputError(f"n is {brief(int(n)) if whole else repr(n)}; ask for 1 to {MOST:,} samples")
     check_seed(seed)
     geometry.check_truncation(truncation)
     method = method or "gmm"

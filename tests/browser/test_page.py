@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 import latentstore as ls
 from latentstore.server import create_key
 from latentstore.server.routes import ROUTES
+from latentstore.sql import Limits
 from tests.browser.visiting import Visit, serving
 
 VIEWS = ("map", "item", "path", "edit", "sql", "quality", "versions")
@@ -65,6 +66,17 @@ def test_spaces_without_items_or_with_similarities(visit: Visit, tmp_path, serve
     visit.allowed = ("403",)  # it answers no SQL
     page.get_by_role("button", name="Neighbours").click()
     expect(page.get_by_label("SQL query")).to_have_value(re.compile("n.similarity.*ORDER BY n.similarity DESC", re.S))
+
+
+def test_names_that_are_words_of_sql(visit: Visit, tmp_path, serve):
+    store = ls.open(tmp_path / "words.store")
+    store.create_space("order", dim=2).add(["a", "b"], [[0, 1], [0, 2]], {"group": ["left", "right"]})
+    page = visit.open(
+        "sql", url=serve(tmp_path / "words.store", sql=Limits(seconds=20, memory=256 << 20)), space="order"
+    )
+    for button, said in (("Count", "left"), ("Versions", "add")):
+        page.get_by_role("button", name=button).click()
+        expect(page.locator("table")).to_contain_text(said)
 
 
 def test_a_store_without_spaces_says_how_to_fill_it(visit: Visit, template, tmp_path, serve):

@@ -151,6 +151,11 @@ def test_a_slider_moves_the_item_along_an_attribute(visit: Visit, space):
     expect(page.locator("code").first).to_contain_text("1.5 * formal")
     page.get_by_role("button", name="Reset").click()
     expect(page.locator("code").first).to_have_text("space.latent(\"'train/7'\")")
+    visit.allowed = ("404",)
+    page.get_by_label("Item").fill("nobody")
+    page.get_by_label("Item").press("Tab")
+    expect(page.get_by_role("alert")).to_contain_text("nobody")
+    expect(edited).to_have_count(0)
 
 
 def test_two_groups_of_the_map_become_an_attribute(visit: Visit, template, serve, tmp_path):

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 import latentstore as ls
 from latentstore import geometry
-from latentstore.errors import InputError, NotFinite, NotSupported, UnknownItem
+from latentstore.errors import ConfigInvalid, InputError, NotFinite, NotSupported, UnknownItem
 from latentstore.evaluate import Vote
 from latentstore.geometry.image_transport import pot
 from tests.unit.space.faces import filled, fit
@@ -123,6 +123,21 @@ def test_a_seed_is_a_whole_number_that_generators_take(store, seed):
             act()
     assert space.version == version
     space.subclusters("label = 'b'", 2, seed=(1 << 32) - 1)
+
+
+@pytest.mark.parametrize("n", [0, 2.5, True, 10**400, "2"])
+def test_a_number_of_samples_is_a_whole_one(store, n):
+    with pytest.raises(InputError, match="ask for 1 to 1,000,000 samples"):
+        filled(store).sample(n)
+
+
+@pytest.mark.parametrize("name", ["\ud800", 5])
+def test_a_map_is_called_by_a_text(store, name):
+    space = filled(store)
+    version = space.version
+    with pytest.raises(ConfigInvalid, match="a map cannot be called"):
+        space.fit_map("pca", name=name)
+    assert space.version == version
 
 
 def test_fewer_directions_leave_none_of_the_old(store):

@@ -21,7 +21,7 @@ export class EditView {
   constructor({ snapshot, session, reload }) {
     this.snapshot = snapshot;
     this.amounts = new Map(snapshot.about.attributes.map((name) => [name, 0]));
-    this.#live = new Live((signal, query) => snapshot.post("edit", { query, k: NEIGHBOURS, pictures: true }, { signal }), (answer, query, began) => this.#show(answer, query, began), (error) => fill(this.around, problem(error)));
+    this.#live = new Live((signal, query) => snapshot.post("edit", { query, k: NEIGHBOURS, pictures: true }, { signal }), (answer, query, began) => this.#show(answer, query, began), (error) => this.#fail(error));
     this.map = new SmallMap(snapshot, { label: "Where the edited point lies", pick: (item) => set({ item }, { push: true }) });
     this.#placed = new Live((signal, query, base) => snapshot.post("place", { query: [base, query], map: this.map.name }, { signal }), ({ points }) => this.#mark(points));
     this.input = h("input", { type: "text", spellcheck: false, autocomplete: "off", onchange: () => set({ item: this.input.value.trim() }, { push: true }) });
@@ -136,6 +136,13 @@ export class EditView {
     const key = answer.ids.join("\n");
     if (key !== this.shownKey || !this.around.childNodes.length || this.around.querySelector(".problem")) fill(this.around, neighbourTiles(this.snapshot, answer, "Nearest items of the edited point"));
     this.shownKey = key;
+  }
+
+  /** No picture of an earlier edit stays above what went wrong with this one. */
+  #fail(error) {
+    fill(this.after);
+    fill(this.gauge);
+    fill(this.around, problem(error));
   }
 
   #mark([from, to]) {

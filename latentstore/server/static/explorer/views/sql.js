@@ -10,13 +10,15 @@ export class SqlView {
   constructor({ snapshot }) {
     this.snapshot = snapshot;
     const { name, labels, attributes, metric } = snapshot.about;
+    const space = `"${name}"`; // some names are words of SQL
     const [far, order] = metric === "ip" ? ["similarity", "similarity DESC"] : ["distance", "distance"];
-    const column = snapshot.columns.find((one) => one === "label") ?? snapshot.columns[0];
+    const first = snapshot.columns.find((one) => one === "label") ?? snapshot.columns[0];
+    const column = first && `"${first.replaceAll('"', '""')}"`;
     this.examples = [
-      ["Count", column ? `SELECT ${column}, count(*) AS items\nFROM ${name}\nGROUP BY ALL\nORDER BY items DESC` : `SELECT count(*) AS items FROM ${name}`],
-      ["Neighbours", `SELECT n.id, n.${far}${column ? `, s.${column}` : ""}\nFROM neighbours('${name}', '${(labels.length ? `centroid('${labels[0].replaceAll("'", "''")}')` : "'…'").replaceAll("'", "''")}', 10) AS n\nJOIN ${name} AS s USING (id)\nORDER BY n.${order}`],
-      attributes.length ? ["Attributes", `SELECT name, method, positives, negatives, auc, accuracy\nFROM ${name}.attributes`] : null,
-      ["Versions", `SELECT * FROM ${name}.versions`],
+      ["Count", column ? `SELECT ${column}, count(*) AS items\nFROM ${space}\nGROUP BY ALL\nORDER BY items DESC` : `SELECT count(*) AS items FROM ${space}`],
+      ["Neighbours", `SELECT n.id, n.${far}${column ? `, s.${column}` : ""}\nFROM neighbours('${name}', '${(labels.length ? `centroid('${labels[0].replaceAll("'", "''")}')` : "'…'").replaceAll("'", "''")}', 10) AS n\nJOIN ${space} AS s USING (id)\nORDER BY n.${order}`],
+      attributes.length ? ["Attributes", `SELECT name, method, positives, negatives, auc, accuracy\nFROM ${space}.attributes`] : null,
+      ["Versions", `SELECT * FROM ${space}.versions`],
     ].filter(Boolean);
     this.area = h("textarea", { className: "code", spellcheck: false, "aria-label": "SQL query", onkeydown: (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#go(); }
