@@ -152,8 +152,8 @@ def test_a_slider_moves_the_item_along_an_attribute(visit: Visit, space):
     page.get_by_role("button", name="Reset").click()
     expect(page.locator("code").first).to_have_text("space.latent(\"'train/7'\")")
     visit.allowed = ("404",)
-    page.get_by_label("Item").fill("nobody")
-    page.get_by_label("Item").press("Tab")
+    page.get_by_role("textbox", name="Item").fill("nobody")
+    page.get_by_role("textbox", name="Item").press("Tab")
     expect(page.get_by_role("alert")).to_contain_text("nobody")
     expect(edited).to_have_count(0)
 
