@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -124,29 +125,41 @@ class Session:
             self._hits_only = HitsOnly(self._functions, self._spaces, self._types, self._groups, self._limits.memory)
         if not self._hits_only.takes(join):
             return self._read(self._connection, statement, parameters)
-        connection = self._hits_only.show(join)
+        queries = self._queries(join, parameters) if isinstance(join, LateralJoin) and join.subquery else None
+        connection = self._hits_only.show(join, queries)
+        if connection is None:
+            return self._read(self._connection, statement, parameters)
         if isinstance(join, LateralJoin):
-            return self._batches(connection, one_select(join.text, parameters), parameters)
+            given = {name: parameters[name] for name in join.outside}
+            return self._table(self._relation(connection, one_select(join.text, given), given))
         # A vector takes longer to bind than the query to run.
         left = {name: None if name in join.spent else value for name, value in parameters.items()}
-        return self._batches(connection, statement, left)
+        return self._table(self._relation(connection, statement, left))
+
+    def _queries(self, join: LateralJoin, parameters: dict[str, Any]) -> tuple[pa.Table, dict[str, str]]:
+        """What the subquery of a join gives, and the types of its columns."""
+        given = {name: parameters[name] for name in join.inside}
+        with _reading(self._connection):
+            relation = self._relation(self._connection, one_select(join.subquery, given), given)
+            types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+            return self._table(relation), types
 
     def _read(
         self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
     ) -> pa.Table:
         """The result of a query that may hold anything."""
-        connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
-        try:
-            return self._batches(connection, statement, parameters)
-        finally:
-            connection.execute("ROLLBACK").fetchall()
+        with _reading(connection):
+            return self._table(self._relation(connection, statement, parameters))
 
-    def _batches(
+    def _relation(
         self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
-    ) -> pa.Table:
-        """The result, read batch by batch so that it is never larger than it may be."""
+    ) -> duckdb.DuckDBPyRelation:
         self._running = connection
-        reader = connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
+        return connection.sql(statement, params=parameters)
+
+    def _table(self, relation: duckdb.DuckDBPyRelation) -> pa.Table:
+        """The result, read batch by batch so that it is never larger than it may be."""
+        reader = relation.to_arrow_reader(BATCH_ROWS)
         batches, size = [], 0
         try:
             for batch in reader:
@@ -176,3 +189,13 @@ class Session:
         if unknown:
             return QueryRefused(f"no space or table {unknown[1]!r}; {suggest(unknown[1], known)}")
         return QueryRefused(f"the query fails: {text}")
+
+
+@contextmanager
+def _reading(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """A transaction that leaves nothing: a SELECT may hide an INSERT in a WITH."""
+    connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK").fetchall()

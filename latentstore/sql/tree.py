@@ -45,6 +45,11 @@ def tables(tree: Node) -> list[Node]:
     return [node for node in nodes(tree) if node.get("type") in ("BASE_TABLE", "SHOW_REF", "TABLE_FUNCTION")]
 
 
+def parameters(tree: Node) -> frozenset[str]:
+    """Names of the parameters that a query uses."""
+    return frozenset(node["identifier"] for node in nodes(tree) if node.get("class") == "PARAMETER")
+
+
 def columns(tree: Node, sides: Collection[str]) -> frozenset[str] | None:
     """Names of the columns a query uses, in lower case.
 

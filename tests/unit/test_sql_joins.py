@@ -63,9 +63,32 @@ LATERAL = [
     "JOIN fashion m ON (m.id = n.id)",
     "SELECT q.label, m.label FROM by_cosine q, neighbours('fashion', q.vector, 2) n JOIN fashion m USING (id)",
     "SELECT count(*) AS c FROM by_ip q, neighbours('fashion', q.vector, 100) n",
+    "SELECT q.id, n.id AS near, m.label, $k FROM (SELECT * FROM by_ip WHERE id < $t ORDER BY id LIMIT 20) q, "
+    "neighbours('fashion', q.vector, $k) n JOIN fashion m ON m.id = n.id",
+    "SELECT q.name, q.big, d, s, n.distance FROM (SELECT id AS name, 1::HUGEINT << 90 AS big, DATE '2026-01-02' AS d, "
+    "{'a': label} AS s, Vector FROM fashion ORDER BY id LIMIT 9) AS q, neighbours('by_ip', vector, 3) n",
+    "SELECT sum(n.distance) AS s FROM (SELECT vector FROM fashion ORDER BY id LIMIT 5) q, "
+    "neighbours('fashion', q.vector, 3) n",
+    "SELECT q.id, n.id AS near FROM (SELECT id, [1::FLOAT, 2, 3, 4] AS vector FROM fashion ORDER BY id LIMIT 3) q, "
+    "neighbours('fashion', q.vector, 2) n",
+    "WITH few AS (SELECT * FROM by_ip ORDER BY id LIMIT 8) "
+    "SELECT q.id, n.id AS near FROM Few AS q, neighbours('fashion', q.vector, 2) n",
+    "WITH q AS MATERIALIZED (SELECT id, vector FROM by_ip ORDER BY id LIMIT 5) "
+    "SELECT q.id, m.label FROM q, neighbours('fashion', q.vector, $k) n JOIN fashion m ON m.id = n.id",
+    "SELECT q.id, n.id AS near FROM (SELECT id, CASE WHEN id > 'train/2' THEN vector END AS vector FROM fashion "
+    "ORDER BY id LIMIT 30) q, neighbours('fashion', q.vector, 2) n",
 ]
 NOT_LATERAL = [
     "SELECT q.id FROM by_ip q, neighbours('fashion', q.vector, 3) n WHERE q.id < 'train/3'",
+    "SELECT q.id FROM (SELECT * FROM by_ip) q, neighbours('fashion', q.vector, 3) n",
+    "SELECT q.id FROM (SELECT * FROM by_ip LIMIT 3000) q, neighbours('fashion', q.vector, 3) n",
+    "SELECT q.id FROM (SELECT * FROM by_ip ORDER BY id LIMIT 10 %) q, neighbours('fashion', q.vector, 3) n",
+    "SELECT q.i FROM (SELECT * FROM by_ip ORDER BY id LIMIT 5) q(i, label, vector), "
+    "neighbours('fashion', q.vector, 3) n",
+    "WITH q AS (SELECT * FROM by_ip ORDER BY id LIMIT 5), r AS (SELECT 1) "
+    "SELECT q.id FROM q, neighbours('fashion', q.vector, 3) n",
+    "WITH q AS (SELECT * FROM by_ip ORDER BY id LIMIT 5) "
+    "SELECT q.id, (SELECT count(*) FROM q) AS c FROM q, neighbours('fashion', q.vector, 3) n",
     "SELECT q.id FROM by_ip q, neighbours('fashion', q.vector, 3) n ORDER BY q.id, n.id LIMIT 7",
     "SELECT q.*, n.id AS near FROM by_ip q, neighbours('fashion', q.vector, 3) n",
     "SELECT q, n.id FROM by_ip q, neighbours('fashion', q.vector, 3) n",
@@ -86,7 +109,11 @@ NOT_LATERAL = [
 
 
 def given(query):
-    return {name: value for name, value in {"q": [0.1, 0.2, 0.3, 0.4], "k": 5}.items() if f"${name}" in query}
+    return {
+        name: value
+        for name, value in {"q": [0.1, 0.2, 0.3, 0.4], "k": 5, "t": "train/3"}.items()
+        if f"${name}" in query
+    }
 
 
 def both_ways(store, query, monkeypatch):
@@ -112,7 +139,7 @@ def test_the_short_way_is_taken_and_shown_anew(store, monkeypatch):
     """One session answers joins of other columns and spaces in turn, each from its own hits."""
     taken = []
     show = HitsOnly.show
-    monkeypatch.setattr(HitsOnly, "show", lambda self, join: taken.append(join) or show(self, join))
+    monkeypatch.setattr(HitsOnly, "show", lambda self, *of: taken.append(of) or show(self, *of))
     engine = Engine(store.files, store.space)
     queries = [query for query in NEAR + LATERAL if "fashion" in query]
     first = [engine.run(query, given(query)) for query in queries]
