@@ -65,7 +65,11 @@ class Searchers:
     async def follow(self, versions: Mapping[str, int]) -> None:
         """Tell all of them what is served, and start those that are missing."""
         while len(self._searchers) < self._count and monotonic() - self._ended >= PAUSE and not self._closed:
-            self._searchers.append(await Searcher.started(self._store, self._free, self._lost))
+            try:
+                self._searchers.append(await Searcher.started(self._store, self._free, self._lost))
+            except OSError as error:  # no memory, or too many files are open
+                self._ended = monotonic()
+                log.error("no process to search can be started", extra={"error": str(error)})
         for one in self._searchers:
             if one.waits() > STUCK:
                 one.end()

@@ -63,6 +63,12 @@ LATERAL = [
     "JOIN fashion m ON (m.id = n.id)",
     "SELECT q.label, m.label FROM by_cosine q, neighbours('fashion', q.vector, 2) n JOIN fashion m USING (id)",
     "SELECT count(*) AS c FROM by_ip q, neighbours('fashion', q.vector, 100) n",
+    "SELECT q.id, n.id, m.id, q.label, m.label FROM by_ip q, neighbours('fashion', q.vector, 2) n, fashion m "
+    "WHERE m.id = n.id",
+    "SELECT DISTINCT ON (q.label) q.label, n.id FROM (SELECT * FROM fashion ORDER BY id LIMIT 30) q, "
+    "neighbours('fashion', q.vector, 1) n ORDER BY q.label, n.id",
+    "SELECT q.id, row_number() OVER (PARTITION BY q.id ORDER BY n.distance) AS r FROM fashion q, "
+    "neighbours('by_ip', q.vector, 3) n QUALIFY r > 1",
     "SELECT q.id, n.id AS near, m.label, $k FROM (SELECT * FROM by_ip WHERE id < $t ORDER BY id LIMIT 20) q, "
     "neighbours('fashion', q.vector, $k) n JOIN fashion m ON m.id = n.id",
     "SELECT q.name, q.big, d, s, n.distance FROM (SELECT id AS name, 1::HUGEINT << 90 AS big, DATE '2026-01-02' AS d, "
