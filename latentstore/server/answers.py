@@ -32,6 +32,12 @@ def encoded_hits(space: EmbeddingSpace, queries: Sequence[Sequence[float] | Arra
     )
 
 
+def identity(space: EmbeddingSpace) -> str:
+    """Names a snapshot for good: a space that was removed and made anew begins again with version 1."""
+    manifest = space.snapshot.manifest
+    return f"{manifest.version} {manifest.created} {manifest.segments[-1].uuid if manifest.segments else ''}"
+
+
 def lists_of(found: Neighbours) -> list[tuple[list[Any], list[Any]]]:
     """Ids and distances of one query, or of each of a batch, without the places where none matched."""
     ids, distances = found.ids.tolist(), found.distances.tolist()

@@ -20,6 +20,7 @@ import pyarrow as pa
 from latentstore.errors import InputError, LatentStoreError
 from latentstore.index import one_thread
 from latentstore.server import limits, refusals
+from latentstore.server.answers import identity
 from latentstore.server.calls import Call, Content, Either, Service, Tabular, refuse_parameters
 from latentstore.server.guard import Guard
 from latentstore.server.handlers import queries
@@ -251,7 +252,7 @@ class App:
 
     async def _follow(self) -> None:
         await self._service.searchers.follow(
-            {name: one.space.version for name, one in self._service.spaces.served.items()}
+            {name: (one.space.version, identity(one.space)) for name, one in self._service.spaces.served.items()}
         )
 
 

@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from latentstore.server.answers import encoded_hits
+from latentstore.server.answers import encoded_hits, identity
 from latentstore.server.searchers import Searchers
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Batch:
         return encoded_hits(self.space, self.queries[number : number + 1], self.k).rstrip()
 
 
-Name = tuple[str, int, int, bytes]  # space, version, k, vector
+Name = tuple[str, str, int, bytes]  # space, identity of its snapshot, k, vector
 
 
 class KeptAnswers:
@@ -88,7 +88,7 @@ class KeptAnswers:
         if 8 * len(query) > KEPT_BYTES:
             return None
         try:
-            return space.name, space.version, k, array("d", query).tobytes()
+            return space.name, identity(space), k, array("d", query).tobytes()
         except (TypeError, OverflowError):  # no numbers, or none that a vector can have
             return None
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from latentstore.errors import LatentStoreError
 from latentstore.index import one_thread
-from latentstore.server.answers import encoded_hits
+from latentstore.server.answers import encoded_hits, identity
 from latentstore.server.logs import set_up
 from latentstore.space import EmbeddingSpace
 from latentstore.sql import wire
@@ -37,7 +37,7 @@ def main() -> None:
             asked, body = wire.receive(link, None, BATCH_BYTES)
             if "spaces" in asked:
                 spaces = _opened(store, asked["spaces"], spaces)
-                wire.send(link, {"holding": {name: space.version for name, space in spaces.items()}})
+                wire.send(link, {"holding": {name: identity(space) for name, space in spaces.items()}})
                 continue
             try:
                 queries = np.frombuffer(body, np.float32).reshape(asked["queries"], -1)
@@ -51,14 +51,14 @@ def main() -> None:
 
 
 def _opened(
-    store: LatentStore, versions: dict[str, int], known: dict[str, EmbeddingSpace]
+    store: LatentStore, versions: dict[str, tuple[int, str]], known: dict[str, EmbeddingSpace]
 ) -> dict[str, EmbeddingSpace]:
     """The spaces at these versions, as far as they can be opened: of the others the loop says what is wrong."""
     found = {}
-    for name, version in versions.items():
+    for name, (version, wanted) in versions.items():
         space = known.get(name)
         try:
-            if space is None:
+            if space is None or (space.version == version and identity(space) != wanted):
                 space = store.space(name, at=version)
             elif space.version != version:
                 space = space.opened_at(version)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from latentstore.server.answers import identity
 from latentstore.sql import wire
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
 
 PAUSE = 5.0  # seconds before one that ended is replaced: it may end again
-STUCK = 5.0  # seconds after which one that does not answer is ended
+STUCK, OPENING = 5.0, 120.0  # seconds after which one that does not answer, or is not done with opening, is ended
 MOST = 4  # the event loop keeps no more busy
 
 log = logging.getLogger("latentstore.server")
@@ -62,8 +63,8 @@ class Searchers:
         """Whom to call with a process that has nothing to do; with None when one answers no longer."""
         self._free = call
 
-    async def follow(self, versions: Mapping[str, int]) -> None:
-        """Tell all of them what is served, and start those that are missing."""
+    async def follow(self, versions: Mapping[str, tuple[int, str]]) -> None:
+        """Tell all of them what is served (version and identity), and start those that are missing."""
         while len(self._searchers) < self._count and monotonic() - self._ended >= PAUSE and not self._closed:
             try:
                 self._searchers.append(await Searcher.started(self._store, self._free, self._lost))
@@ -71,7 +72,7 @@ class Searchers:
                 self._ended = monotonic()
                 log.error("no process to search can be started", extra={"error": str(error)})
         for one in self._searchers:
-            if one.waits() > STUCK:
+            if one.waits() > (OPENING if one.opening else STUCK):
                 one.end()
             else:
                 one.follow(versions)
@@ -108,7 +109,7 @@ class Searcher(asyncio.Protocol):
     """One process.
 
     Attributes:
-        holding: Version of each space that it has open.
+        holding: Identity of each space that it has open.
         opening: Whether it opens something, and answers no searches.
     """
 
@@ -118,11 +119,11 @@ class Searcher(asyncio.Protocol):
         when_free: Callable[[Searcher | None], None],
         when_lost: Callable[[Searcher], None],
     ) -> None:
-        self.holding: dict[str, int] = {}
+        self.holding: dict[str, str] = {}
         self.opening = False
         self._process, self._when_free, self._when_lost = process, when_free, when_lost
-        self._wanted: dict[str, int] = {}
-        self._told: dict[str, int] = {}
+        self._wanted: dict[str, tuple[int, str]] = {}
+        self._told: dict[str, tuple[int, str]] = {}
         self._batch: Batch | None = None
         self._asked = 0.0
         self._received = bytearray()
@@ -146,7 +147,7 @@ class Searcher(asyncio.Protocol):
         made._transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: made, sock=ours)
         return made
 
-    def follow(self, versions: Mapping[str, int]) -> None:
+    def follow(self, versions: Mapping[str, tuple[int, str]]) -> None:
         """Have it open these versions of spaces, and close others, as soon as it is free."""
         self._wanted = dict(versions)
         self._catch_up()
@@ -154,8 +155,7 @@ class Searcher(asyncio.Protocol):
     def _catch_up(self) -> None:
         if self.free and self._wanted != self._told:
             self._told = self._wanted
-            self.holding = {name: at for name, at in self.holding.items() if self._told.get(name) == at}
-            self.opening = True
+            self.opening, self._asked = True, monotonic()
             self._send({"spaces": self._told})
             self._when_free(None)
 
@@ -166,21 +166,23 @@ class Searcher(asyncio.Protocol):
 
     def waits(self) -> float:
         """Seconds since it was asked what it has not answered."""
-        return 0.0 if self._batch is None else monotonic() - self._asked
+        return monotonic() - self._asked if self.opening or self._batch is not None else 0.0
 
     def holds(self, space: EmbeddingSpace) -> bool:
         """Whether it answers searches of this snapshot: while it opens another, it answers none."""
-        return not self.opening and self.holding.get(space.name) == space.version
+        return not self.opening and self.holding.get(space.name) == identity(space)
 
     def ask(self, batch: Batch) -> None:
         """Search; the batch is settled when the answer comes."""
-        try:
-            with np.errstate(over="ignore"):  # what becomes infinite is refused
-                queries = np.array(batch.queries, np.float32)
-        except (ValueError, TypeError, OverflowError):  # of different lengths, or too large: said to each by the loop
+        given = None
+        if all(len(query) == batch.space.dim for query in batch.queries):
+            given = np.array(batch.queries)
+        if given is None or given.dtype.kind not in "fi":  # no vectors of the space: said to each by the loop
             batch.settle()
             self._when_free(self)
             return
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            queries = given.astype(np.float32)
         self._batch, self._asked = batch, monotonic()
         head = {"space": batch.space.name, "k": batch.k, "queries": len(batch.queries)}
         self._send(head, queries.tobytes())
@@ -224,5 +226,7 @@ class Searcher(asyncio.Protocol):
             self._when_free(self)
 
     def _send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        if self._transport.is_closing():
+            return  # `connection_lost` comes next
         text = _encode(head)
         self._transport.write(wire.SIZES.pack(len(text), len(body)) + text + body)

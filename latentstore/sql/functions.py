@@ -101,8 +101,9 @@ class Functions:
     def hits(self, name: str, query: str | list[float], k: int) -> tuple[Int64[Array, " k"], pa.StructArray]:
         """The neighbours of one query: their rows, and what `neighbours` answers."""
         space = self.space(name)
-        vector = _vector(space, query) if isinstance(query, str) else np.array(query, np.float64)
-        return self.hits_of_all(name, np.asarray(vector)[None], k)[1:]
+        given = _vector(space, query) if isinstance(query, str) else np.array(query, np.float64)
+        vector = check_vectors(given, space.dim, space.metric, what="query vectors")
+        return self.hits_of_all(name, vector.reshape(-1, space.dim), k)[1:]
 
     def hits_of_all(
         self, name: str, vectors: Float32[Array, "m d"], k: int

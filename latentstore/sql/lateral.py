@@ -5,18 +5,18 @@
 
 DuckDB would pass each vector and each list of hits through its own columns, and read the ids of all rows of `fashion`
 to find those of the hits. The search is done first instead. Its hits, the rows of `queries` (each repeated for its
-hits) and those of `fashion` then stand side by side in one table, and the join has become one by position. Instead of a
-space, `queries` may be a subquery, `(SELECT id, vector FROM fashion WHERE … LIMIT 1000) AS q`, which is run before.
+hits) and those of `fashion` then stand side by side in one table, and the join has become one by position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from latentstore.sql import tree
+from latentstore.sql.functions import MAX_K
 
 MAX_QUERIES = 2048  # as many as DuckDB passes to a function in one call
 MAX_HITS = 200_000  # of all queries
@@ -28,33 +28,28 @@ class LateralJoin:
     """A join that needs the queries' rows and the hits' only.
 
     Attributes:
-        queries: The space whose vectors are asked; None where `subquery` gives them.
-        subquery: Text of a SELECT of few rows.
+        queries: The space whose vectors are asked.
         space: The space that is searched.
         k: How many neighbours of each.
         joined: Whether the rows of the hits are joined, too.
         columns: Names that the query uses, in lower case; never "vector".
         text: The query, with joins by position of `LEFT`, `neighbours` and, when joined, `RIGHT`.
-        inside, outside: Parameters of the subquery, and of the text.
     """
 
-    queries: str | None
-    subquery: str
+    queries: str
     space: str
     k: int
     joined: bool
     columns: frozenset[str]
     text: str
-    inside: frozenset[str]
-    outside: frozenset[str]
 
 
 def lateral_join(query: str, parameters: Mapping[str, Any]) -> LateralJoin | None:
     """The one join of this kind that a query consists of; None where it is anything else.
 
-    The query must be one plain SELECT from a space or from a subquery with a LIMIT, from `neighbours` of its vectors,
-    and perhaps from the space that is searched, joined to the hits on `id`. It must not show vectors, which would be
-    repeated for each hit, nor have a LIMIT or another WHERE of its own, which may spare DuckDB some of the searches.
+    The query must be one plain SELECT from a space, from `neighbours` of its vectors, and perhaps from the space that
+    is searched, joined to the hits on `id`. It must not show vectors, which would be repeated for each hit, nor have a
+    LIMIT or another WHERE, which may spare DuckDB some of the searches.
     """
     shape = _shape(query)
     if shape is None:
@@ -62,9 +57,9 @@ def lateral_join(query: str, parameters: Mapping[str, Any]) -> LateralJoin | Non
     space, k = (value if name is None else parameters.get(name) for name, value in shape.arguments)
     if not isinstance(space, str) or (shape.table is not None and space != shape.table):
         return None
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_HITS:
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
         return None
-    return replace(shape.join, space=space, k=k)
+    return LateralJoin(shape.queries, space, k, shape.table is not None, shape.columns, shape.text)
 
 
 @dataclass(frozen=True)
@@ -74,32 +69,32 @@ class _Shape:
     Attributes:
         arguments: Of `neighbours`: space and k.
         table: The space that is joined to the hits, in lower case, if any is.
-        join: All but these arguments.
+        queries, columns, text: As `LateralJoin`.
     """
 
     arguments: tuple[tree.Given, tree.Given]
     table: str | None
-    join: LateralJoin
+    queries: str
+    columns: frozenset[str]
+    text: str
 
 
 @lru_cache(maxsize=256)
 def _shape(query: str) -> _Shape | None:
     select = tree.plain_select(query)
-    if select is not None:
-        _put_in_place(select)
     if select is None or any(one["cte_map"]["map"] for one in tree.nodes(select) if "cte_map" in one):
         return None
     if any("LIMIT" in modifier["type"] for modifier in select["modifiers"]):
         return None
     sides, joins = [*_sides(select["from_table"])], [*_joins(select["from_table"])]
-    kinds = [side["type"] for side in sides]
-    if kinds[1:] not in (["TABLE_FUNCTION"], ["TABLE_FUNCTION", "BASE_TABLE"]) or not all(map(_plain, sides)):
+    if [side["type"] for side in sides] not in (
+        ["BASE_TABLE", "TABLE_FUNCTION"],
+        ["BASE_TABLE", "TABLE_FUNCTION", "BASE_TABLE"],
+    ):
+        return None
+    if len(tree.tables(select)) != len(sides) or not all(map(_plain, sides)):
         return None
     queries, hits, *joined = sides
-    if kinds[0] != "BASE_TABLE" and not _few(queries):
-        return None
-    if len(tree.tables(select)) != len(tree.tables(queries)) + len(sides) - 1:
-        return None
     asked = tree.neighbours(hits["function"])
     if asked is None or not _conditions_hold(select, joins, hits, joined):
         return None
@@ -107,52 +102,19 @@ def _shape(query: str) -> _Shape | None:
     if space is None or k is None or not _vector_of(asked[1], tree.name(queries)):
         return None
     names = [tree.name(side) for side in sides]
+    if tree.reordered(select, names) or len({*names}) < len(names):
+        return None
     hits["function"]["arguments"][1] = hits["function"]["arguments"][0]  # a search is over before the query runs
     select["from_table"] = _by_position(
-        joins[0], [_table(LEFT, names[0]), hits, *(_table(RIGHT, names[2]) for _ in joined)]
+        joins[0], [_renamed(queries, LEFT), hits, *(_renamed(one, RIGHT) for one in joined)]
     )
     select["where_clause"] = None
     columns = tree.columns(select, names)
     if columns is None or "vector" in columns:
         return None
-    inner = queries["subquery"]["node"] if kinds[0] == "SUBQUERY" else None
-    join = LateralJoin(
-        queries=queries["table_name"].lower() if inner is None else None,
-        subquery="" if inner is None else tree.text_of(inner),
-        space="",
-        k=0,
-        joined=bool(joined),
-        columns=columns,
-        text=tree.text_of(select),
-        inside=frozenset() if inner is None else tree.parameters(inner),
-        outside=tree.parameters(select),
-    )
-    return _Shape((space, k), joined[0]["table_name"].lower() if joined else None, join)
-
-
-def _put_in_place(select: tree.Node) -> None:
-    """Make a single `WITH q AS (…)` that is used once the subquery that it stands for."""
-    if len(select["cte_map"]["map"]) != 1:
-        return
-    (named,) = select["cte_map"]["map"]
-    uses = [one for one in tree.tables(select) if one.get("table_name", "").lower() == named["key"].lower()]
-    if len(uses) == 1 and not named["value"]["aliases"]:
-        alias, query = uses[0]["alias"] or named["key"], {"node": named["value"]["query_node"]}
-        plain = {name: uses[0][name] for name in ("sample", "column_name_alias")}
-        uses[0].clear()
-        uses[0].update({"type": "SUBQUERY", "alias": alias, "subquery": query, **plain})
-        select["cte_map"]["map"] = []
-
-
-def _few(queries: tree.Node) -> bool:
-    """Whether a subquery with a name gives no more rows than are asked at once."""
-    if queries["type"] != "SUBQUERY" or not queries["alias"] or queries["subquery"]["node"]["type"] != "SELECT_NODE":
-        return False
-    for modifier in queries["subquery"]["node"]["modifiers"]:
-        if modifier["type"] == "LIMIT_MODIFIER" and modifier["limit_type"] == "ROW_COUNT" and modifier["limit"]:
-            given = tree.constant(modifier["limit"])
-            return given is not None and isinstance(given[1], int) and given[1] <= MAX_QUERIES
-    return False
+    text = tree.text_of(select)
+    table = joined[0]["table_name"].lower() if joined else None
+    return None if text is None else _Shape((space, k), table, queries["table_name"].lower(), columns, text)
 
 
 def _sides(source: tree.Node) -> Iterator[tree.Node]:
@@ -175,7 +137,7 @@ def _plain(side: tree.Node) -> bool:
         return False
     if side["type"] == "TABLE_FUNCTION":
         return bool(side["with_ordinality"] == "WITHOUT_ORDINALITY")
-    return side["type"] == "SUBQUERY" or not (side["schema_name"] or side["catalog_name"] or side["at_clause"])
+    return not (side["schema_name"] or side["catalog_name"] or side["at_clause"])
 
 
 def _conditions_hold(select: tree.Node, joins: list[tree.Node], hits: tree.Node, joined: list[tree.Node]) -> bool:
@@ -203,20 +165,16 @@ def _trivial(condition: tree.Node | None) -> bool:
 
 def _vector_of(node: tree.Node, name: str) -> bool:
     """Whether an expression is the column `vector` of a table, the only one there is to the left."""
-    return [part.lower() for part in node.get("column_names", [])] in (["vector"], [name, "vector"])
+    return [tree.fold(part) for part in node.get("column_names", [])] in (["vector"], [name, "vector"])
 
 
-def _table(name: str, alias: str) -> tree.Node:
-    """A table under another name."""
-    place: tree.Node = {
-        "query_location": 0,
-        "query_location_length": 0,
-        "sample": None,
-        "column_name_alias": [],
-        "at_clause": None,
+def _renamed(table: tree.Node, name: str) -> tree.Node:
+    return {
+        **table,
+        "alias": table["alias"] or table["table_name"],
+        "table_name": name,
+        "qualified_name": {"path": [name]},
     }
-    named = {"schema_name": "", "catalog_name": "", "table_name": name, "qualified_name": {"path": [name]}}
-    return {"type": "BASE_TABLE", "alias": alias, **place, **named}
 
 
 def _by_position(join: tree.Node, sides: list[tree.Node]) -> tree.Node:

@@ -91,7 +91,12 @@ def _shape(query: str) -> _Shape | None:
     if asked is None or table["schema_name"] or table["catalog_name"]:
         return None
     names = tree.name(hits), tree.name(table)
-    if hits["column_name_alias"] or table["column_name_alias"] or not tree.on_id(join, *names):
+    if (
+        tree.reordered(select, names)
+        or hits["column_name_alias"]
+        or table["column_name_alias"]
+        or not tree.on_id(join, *names)
+    ):
         return None
     space, wanted, k = map(tree.constant, asked)
     if space is None or wanted is None or k is None or len(tree.tables(select)) != 2:

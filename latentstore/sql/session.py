@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -123,43 +122,33 @@ class Session:
             return self._read(self._connection, statement, parameters)
         if self._hits_only is None:
             self._hits_only = HitsOnly(self._functions, self._spaces, self._types, self._groups, self._limits.memory)
-        if not self._hits_only.takes(join):
-            return self._read(self._connection, statement, parameters)
-        queries = self._queries(join, parameters) if isinstance(join, LateralJoin) and join.subquery else None
-        connection = self._hits_only.show(join, queries)
+        connection = self._hits_only.show(join) if self._hits_only.takes(join) else None
         if connection is None:
             return self._read(self._connection, statement, parameters)
         if isinstance(join, LateralJoin):
-            given = {name: parameters[name] for name in join.outside}
-            return self._table(self._relation(connection, one_select(join.text, given), given))
+            return self._batches(connection, one_select(join.text, parameters), parameters)
         # A vector takes longer to bind than the query to run.
         left = {name: None if name in join.spent else value for name, value in parameters.items()}
-        return self._table(self._relation(connection, statement, left))
-
-    def _queries(self, join: LateralJoin, parameters: dict[str, Any]) -> tuple[pa.Table, dict[str, str]]:
-        """What the subquery of a join gives, and the types of its columns."""
-        given = {name: parameters[name] for name in join.inside}
-        with _reading(self._connection):
-            relation = self._relation(self._connection, one_select(join.subquery, given), given)
-            types = dict(zip(relation.columns, map(str, relation.types), strict=True))
-            return self._table(relation), types
+        return self._batches(connection, statement, left)
 
     def _read(
         self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
     ) -> pa.Table:
         """The result of a query that may hold anything."""
-        with _reading(connection):
-            return self._table(self._relation(connection, statement, parameters))
+        connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()  # a SELECT may hide an INSERT in a WITH
+        try:
+            return self._batches(connection, statement, parameters)
+        finally:
+            connection.execute("ROLLBACK").fetchall()
 
-    def _relation(
+    def _batches(
         self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: dict[str, Any]
-    ) -> duckdb.DuckDBPyRelation:
-        self._running = connection
-        return connection.sql(statement, params=parameters)
-
-    def _table(self, relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    ) -> pa.Table:
         """The result, read batch by batch so that it is never larger than it may be."""
-        reader = relation.to_arrow_reader(BATCH_ROWS)
+        self._running = connection
+        if not self.usable:  # the time was over before there was anything to interrupt
+            raise QueryRefused(self._limits.over_time())
+        reader = connection.sql(statement, params=parameters).to_arrow_reader(BATCH_ROWS)
         batches, size = [], 0
         try:
             for batch in reader:
@@ -189,13 +178,3 @@ class Session:
         if unknown:
             return QueryRefused(f"no space or table {unknown[1]!r}; {suggest(unknown[1], known)}")
         return QueryRefused(f"the query fails: {text}")
-
-
-@contextmanager
-def _reading(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """A transaction that leaves nothing: a SELECT may hide an INSERT in a WITH."""
-    connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK").fetchall()

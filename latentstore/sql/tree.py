@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import duckdb
+
 from latentstore.filters import session
 
 Node = dict[str, Any]
@@ -13,19 +15,25 @@ Given = tuple[str | None, Any]  # the name of a parameter, or None and a constan
 
 
 def plain_select(query: str) -> Node | None:
-    """The tree of one SELECT without set operations; None for anything else."""
+    """The tree of one SELECT without set operations; None for anything else, and where it is too deep to look at."""
     (tree,) = session.parser().execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
-    parsed = json.loads(tree)
+    try:
+        parsed = json.loads(tree)
+    except RecursionError:  # nested deeper than Python reads
+        return None
     if parsed["error"] or len(parsed["statements"]) != 1:
         return None
     select: Node = parsed["statements"][0]["node"]
     return select if select["type"] == "SELECT_NODE" else None
 
 
-def text_of(select: Node) -> str:
-    """The inverse of `plain_select`."""
+def text_of(select: Node) -> str | None:
+    """The inverse of `plain_select`; None where DuckDB cannot read it back (it nests 256 deep at most)."""
     tree = json.dumps({"error": False, "statements": [{"node": select, "named_param_map": []}]})
-    (query,) = session.parser().execute("SELECT json_deserialize_sql(?)", [tree]).fetchone() or ("",)
+    try:
+        (query,) = session.parser().execute("SELECT json_deserialize_sql(?)", [tree]).fetchone() or ("",)
+    except duckdb.Error:
+        return None
     return str(query)
 
 
@@ -45,11 +53,6 @@ def tables(tree: Node) -> list[Node]:
     return [node for node in nodes(tree) if node.get("type") in ("BASE_TABLE", "SHOW_REF", "TABLE_FUNCTION")]
 
 
-def parameters(tree: Node) -> frozenset[str]:
-    """Names of the parameters that a query uses."""
-    return frozenset(node["identifier"] for node in nodes(tree) if node.get("class") == "PARAMETER")
-
-
 def columns(tree: Node, sides: Collection[str]) -> frozenset[str] | None:
     """Names of the columns a query uses, in lower case.
 
@@ -61,7 +64,7 @@ def columns(tree: Node, sides: Collection[str]) -> frozenset[str] | None:
         if node.get("class") == "STAR":
             return None
         if node.get("class") == "COLUMN_REF":
-            names = [name.lower() for name in node["column_names"]]
+            names = [fold(name) for name in node["column_names"]]
             if len(names) == 1 and names[0] in sides:
                 return None
             found.update(names)
@@ -70,12 +73,31 @@ def columns(tree: Node, sides: Collection[str]) -> frozenset[str] | None:
 
 def name(side: Node) -> str:
     """By which name a query calls a table or function it reads from, in lower case."""
-    return str(side["alias"] or side.get("table_name") or side["function"]["function_name"]).lower()
+    return fold(str(side["alias"] or side.get("table_name") or side["function"]["function_name"]))
+
+
+def fold(text: str) -> str:
+    """In lower case as DuckDB compares names: of ASCII letters alone."""
+    return text.encode().lower().decode()
+
+
+def reordered(tree: Node, sides: Collection[str]) -> bool:
+    """Whether a query may name columns by their places, or tables by their schemas: neither is kept when rows are shown
+    under other tables."""
+    return any(
+        node.get("class") == "POSITIONAL_REFERENCE"
+        or (
+            node.get("class") == "COLUMN_REF"
+            and len(node["column_names"]) > 2
+            and fold(node["column_names"][0]) not in sides
+        )
+        for node in nodes(tree)
+    )
 
 
 def on_id(join: Node, one: str, other: str) -> bool:
     """Whether two tables are joined where both ids are equal."""
-    return [column.lower() for column in join["using_columns"]] == ["id"] or same_id(join["condition"], one, other)
+    return [fold(column) for column in join["using_columns"]] == ["id"] or same_id(join["condition"], one, other)
 
 
 def same_id(condition: Node | None, one: str, other: str) -> bool:
@@ -83,7 +105,7 @@ def same_id(condition: Node | None, one: str, other: str) -> bool:
     if condition is None or condition["type"] != "COMPARE_EQUAL":
         return False
     sides = [side.get("column_names", []) for side in (condition["left"], condition["right"])]
-    return sorted(".".join(names).lower() for names in sides) == sorted([f"{one}.id", f"{other}.id"])
+    return sorted(fold(".".join(names)) for names in sides) == sorted([f"{one}.id", f"{other}.id"])
 
 
 def neighbours(function: Node) -> tuple[Node, Node, Node] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -78,13 +79,13 @@ def test_answers_are_those_of_the_store(beside, store):
 
 
 def test_each_is_told_what_is_wrong_with_its_own_query(beside):
-    good, wide, huge, zero = [0.5, 0.25, 1], [1, 2], [1e39, 0, 0], [0, 0, 0]
+    queries = [[0.5, 0.25, 1], [1, 2], [1e39, 0, 0], [0, 0, 0], [1, "2", 3]]
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda query: ask(beside, "plain", query), [good, wide, huge, zero] * 20))
-    for number, said in ((1, "have shape (2,)"), (2, "beyond float32"), (3, "zero")):
-        assert {answer.status_code for answer in answers[number::4]} == {422}
-        assert all(said in answer.text for answer in answers[number::4]), answers[number].text
-    assert {answer.text for answer in answers[::4]} == {answers[0].text}
+        answers = list(pool.map(lambda query: ask(beside, "plain", query), queries * 20))
+    for number, said in ((1, "have shape (2,)"), (2, "beyond float32"), (3, "zero"), (4, "")):
+        assert {answer.status_code for answer in answers[number::5]} == {422}, answers[number].text
+        assert all(said in answer.text for answer in answers[number::5]), answers[number].text
+    assert {answer.text for answer in answers[::5]} == {answers[0].text}
     assert answers[0].status_code == 200
 
 
@@ -145,15 +146,37 @@ def test_the_same_search_is_answered_from_memory_until_the_version_changes(besid
     assert ask(beside, "plain", [1, 0, 0], 2).json()["ids"][0] != "a"
 
 
-def test_memory_of_answers_is_bounded():
-    class Named:
-        name, version = "x", 1
+def test_a_space_made_anew_is_another(beside, store):
+    """Of the same name and version: nothing of the old one is answered."""
+    assert ask(beside, "plain", [1, 0, 0], 1).json()["ids"] == ["a"]
+    version = ls.open(store).space("plain").version
+    shutil.rmtree(store / "spaces" / "plain")
+    until(lambda: ask(beside, "plain", [1, 0, 0], 1).status_code == 404)
+    space = ls.open(store).create_space("plain", dim=3, metric="cosine")
+    space.add(["z"], np.eye(3)[:1])
+    assert space.version == version
+    until(lambda: ask(beside, "plain", [1, 0, 0], 1).status_code == 200 and ready(beside))
+    for query in ([1, 0, 0], [1, 0, 0.5]):
+        assert ask(beside, "plain", query, 1).json()["ids"] == ["z"]
 
+
+def test_one_that_hangs_while_it_opens_is_ended(others, beside, store, monkeypatch):
+    monkeypatch.setattr(searchers, "OPENING", 0.5)
+    (pid,) = {*children()} - others
+    os.kill(pid, signal.SIGSTOP)
+    space = ls.open(store).space("plain")
+    space.delete(["a"])
+    until(lambda: pid not in children() and ready(beside))
+    assert ask(beside, "plain", [1, 0, 0], 1).json()["version"] == space.version
+
+
+def test_memory_of_answers_is_bounded(store):
+    space = ls.open(store, mode="r").space("plain")
     kept = KeptAnswers()
-    names = [KeptAnswers.name(Named, [float(i)], 3) for i in range(KEPT + 10)]
+    names = [KeptAnswers.name(space, [float(i)], 3) for i in range(KEPT + 10)]
     for name in names:
         kept.put(name, b"hits")
     assert [kept.get(names[i]) for i in (0, 9, 10, -1)] == [None, None, b"hits", b"hits"]
-    assert KeptAnswers.name(Named, [0.0] * 5000, 3) is None
-    kept.put(long := KeptAnswers.name(Named, [0.5], 3), b"x" * 10_000)
+    assert KeptAnswers.name(space, [0.0] * 5000, 3) is None
+    kept.put(long := KeptAnswers.name(space, [0.5], 3), b"x" * 10_000)
     assert kept.get(long) is None

@@ -10,7 +10,7 @@ import pytest
 
 import latentstore as ls
 from latentstore.errors import InputError, LatentStoreError
-from latentstore.sql import Engine
+from latentstore.sql import Engine, Limits
 from latentstore.sql.hits import HitsOnly
 from latentstore.sql.lateral import MAX_QUERIES, lateral_join
 from latentstore.sql.near import near_join
@@ -44,6 +44,8 @@ NEAR = [
     "SELECT label, count(*) AS c FROM fashion JOIN neighbours('fashion', '''train/3''', 9) n USING (id) GROUP BY label",
 ]
 NOT_NEAR = [
+    "SELECT #1, #4, #5 FROM neighbours('fashion', $q, 5) n JOIN fashion f USING (id)",
+    "SELECT main.fashion.label FROM neighbours('fashion', $q, 5) n JOIN fashion ON n.id = fashion.id",
     "SELECT f.id FROM neighbours('fashion', $q, 5) n RIGHT JOIN fashion f USING (id)",
     "SELECT f.id FROM fashion f LEFT JOIN neighbours('fashion', $q, 5) n USING (id)",
     "SELECT f.id FROM neighbours('fashion', $q, 5) n JOIN fashion f ON n.id <> f.id",
@@ -65,10 +67,13 @@ LATERAL = [
     "SELECT count(*) AS c FROM by_ip q, neighbours('fashion', q.vector, 100) n",
     "SELECT q.id, n.id, m.id, q.label, m.label FROM by_ip q, neighbours('fashion', q.vector, 2) n, fashion m "
     "WHERE m.id = n.id",
-    "SELECT DISTINCT ON (q.label) q.label, n.id FROM (SELECT * FROM fashion ORDER BY id LIMIT 30) q, "
-    "neighbours('fashion', q.vector, 1) n ORDER BY q.label, n.id",
+    "SELECT DISTINCT ON (q.label) q.label, n.id FROM fashion q, neighbours('fashion', q.vector, 1) n "
+    "ORDER BY q.label, n.id",
+    'SELECT "É".id, n.id AS near FROM by_ip "É", neighbours(\'fashion\', "É".vector, 2) n',
     "SELECT q.id, row_number() OVER (PARTITION BY q.id ORDER BY n.distance) AS r FROM fashion q, "
     "neighbours('by_ip', q.vector, 3) n QUALIFY r > 1",
+]
+NOT_LATERAL = [
     "SELECT q.id, n.id AS near, m.label, $k FROM (SELECT * FROM by_ip WHERE id < $t ORDER BY id LIMIT 20) q, "
     "neighbours('fashion', q.vector, $k) n JOIN fashion m ON m.id = n.id",
     "SELECT q.name, q.big, d, s, n.distance FROM (SELECT id AS name, 1::HUGEINT << 90 AS big, DATE '2026-01-02' AS d, "
@@ -83,18 +88,14 @@ LATERAL = [
     "SELECT q.id, m.label FROM q, neighbours('fashion', q.vector, $k) n JOIN fashion m ON m.id = n.id",
     "SELECT q.id, n.id AS near FROM (SELECT id, CASE WHEN id > 'train/2' THEN vector END AS vector FROM fashion "
     "ORDER BY id LIMIT 30) q, neighbours('fashion', q.vector, 2) n",
-]
-NOT_LATERAL = [
+    "SELECT #1, #2 FROM by_ip q, neighbours('fashion', q.vector, 2) n",
+    "SELECT #4, #5 FROM by_ip q, neighbours('fashion', q.vector, 2) n JOIN fashion m ON m.id = n.id",
+    "SELECT main.by_ip.id FROM by_ip, neighbours('fashion', by_ip.vector, 2) n",
+    "WITH by_ip AS (SELECT id, vector FROM fashion ORDER BY id LIMIT 5) "
+    "SELECT q.id FROM main.by_ip q, neighbours('fashion', q.vector, 2) n",
+    "SELECT q.id, n.id FROM by_ip \"é\", by_ip q, neighbours('fashion', q.vector, 2) n",
+    f"SELECT {'abs(' * 90}n.distance{')' * 90} AS d FROM by_ip q, neighbours('fashion', q.vector, 2) n",
     "SELECT q.id FROM by_ip q, neighbours('fashion', q.vector, 3) n WHERE q.id < 'train/3'",
-    "SELECT q.id FROM (SELECT * FROM by_ip) q, neighbours('fashion', q.vector, 3) n",
-    "SELECT q.id FROM (SELECT * FROM by_ip LIMIT 3000) q, neighbours('fashion', q.vector, 3) n",
-    "SELECT q.id FROM (SELECT * FROM by_ip ORDER BY id LIMIT 10 %) q, neighbours('fashion', q.vector, 3) n",
-    "SELECT q.i FROM (SELECT * FROM by_ip ORDER BY id LIMIT 5) q(i, label, vector), "
-    "neighbours('fashion', q.vector, 3) n",
-    "WITH q AS (SELECT * FROM by_ip ORDER BY id LIMIT 5), r AS (SELECT 1) "
-    "SELECT q.id FROM q, neighbours('fashion', q.vector, 3) n",
-    "WITH q AS (SELECT * FROM by_ip ORDER BY id LIMIT 5) "
-    "SELECT q.id, (SELECT count(*) FROM q) AS c FROM q, neighbours('fashion', q.vector, 3) n",
     "SELECT q.id FROM by_ip q, neighbours('fashion', q.vector, 3) n ORDER BY q.id, n.id LIMIT 7",
     "SELECT q.*, n.id AS near FROM by_ip q, neighbours('fashion', q.vector, 3) n",
     "SELECT q, n.id FROM by_ip q, neighbours('fashion', q.vector, 3) n",
@@ -145,7 +146,7 @@ def test_the_short_way_is_taken_and_shown_anew(store, monkeypatch):
     """One session answers joins of other columns and spaces in turn, each from its own hits."""
     taken = []
     show = HitsOnly.show
-    monkeypatch.setattr(HitsOnly, "show", lambda self, *of: taken.append(of) or show(self, *of))
+    monkeypatch.setattr(HitsOnly, "show", lambda self, join: taken.append(join) or show(self, join))
     engine = Engine(store.files, store.space)
     queries = [query for query in NEAR + LATERAL if "fashion" in query]
     first = [engine.run(query, given(query)) for query in queries]
@@ -175,6 +176,7 @@ def test_nothing_is_found_in_nothing(store, query, monkeypatch):
         ("SELECT q.id, n.id FROM wide q, neighbours('fashion', q.vector, 3) n", "a vector of 5 numbers; .* needs 4"),
         ("SELECT q.id, n.id FROM by_ip q, neighbours('fashon', q.vector, 3) n", "did you mean 'fashion'"),
         ("SELECT q.id, n.id FROM by_ip q, neighbours('fashion', q.vector, 0) n", "k = 0; choose 1 to"),
+        ("SELECT q.id, n.id FROM by_ip q, neighbours('fashion', q.vector, 20000) n", "k = 20000; choose 1 to"),
         ("SELECT q.id, q.nothing FROM by_ip q, neighbours('fashion', q.vector, 3) n", "nothing"),
         (
             "SELECT q.label FROM by_ip q CROSS JOIN neighbours('fashion', q.vector, 3) n JOIN fashion m USING (id)",
@@ -186,6 +188,28 @@ def test_nothing_is_found_in_nothing(store, query, monkeypatch):
 def test_what_is_wrong_is_said_as_ever(store, query, said):
     with pytest.raises(LatentStoreError, match=said):
         store.sql(query)
+
+
+def test_what_arrow_would_show_otherwise_or_too_often_goes_the_long_way(tmp_path, monkeypatch):
+    store = ls.open(tmp_path / "a.store")
+    columns = {"text": ["x" * 20_000] * 200, "took": pa.array([datetime.timedelta(seconds=3)] * 200, pa.duration("s"))}
+    vectors = np.random.default_rng(2).normal(size=(200, 3)).astype(np.float32)
+    store.create_space("long", dim=3).add([str(i) for i in range(200)], vectors, pa.table(columns))
+    show, shown = HitsOnly.show, []
+    monkeypatch.setattr(HitsOnly, "show", lambda self, join: shown.append(show(self, join)) or shown[-1])
+    engine = Engine(store.files, store.space, Limits(memory=256 << 20))
+    for query in (
+        "SELECT max(length(q.text)) AS n FROM long q, neighbours('long', q.vector, 100) n",
+        "SELECT max(length(m.text)) AS n FROM long q, neighbours('long', q.vector, 100) n JOIN long m ON m.id = n.id",
+    ):
+        assert engine.run(query).to_pylist() == [{"n": 20_000}]
+    assert shown == [None, None]
+    for query in (
+        "SELECT DISTINCT q.took FROM long q, neighbours('long', q.vector, 2) n",
+        "SELECT DISTINCT l.took FROM neighbours('long', '''5''', 2) n JOIN long l USING (id)",
+    ):
+        assert engine.run(query).num_rows == 1
+    assert shown == [None, None]
 
 
 def test_many_queries_are_asked_in_parts(tmp_path):
