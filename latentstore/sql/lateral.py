@@ -102,7 +102,7 @@ def _shape(query: str) -> _Shape | None:
     if space is None or k is None or not _vector_of(asked[1], tree.name(queries)):
         return None
     names = [tree.name(side) for side in sides]
-    if tree.reordered(select, names) or len({*names}) < len(names):
+    if tree.by_place_or_schema(select, names) or len({*names}) < len(names):
         return None
     hits["function"]["arguments"][1] = hits["function"]["arguments"][0]  # a search is over before the query runs
     select["from_table"] = _by_position(

@@ -92,7 +92,7 @@ def _shape(query: str) -> _Shape | None:
         return None
     names = tree.name(hits), tree.name(table)
     if (
-        tree.reordered(select, names)
+        tree.by_place_or_schema(select, names)
         or hits["column_name_alias"]
         or table["column_name_alias"]
         or not tree.on_id(join, *names)

@@ -81,7 +81,7 @@ def fold(text: str) -> str:
     return text.encode().lower().decode()
 
 
-def reordered(tree: Node, sides: Collection[str]) -> bool:
+def by_place_or_schema(tree: Node, sides: Collection[str]) -> bool:
     """Whether a query may name columns by their places, or tables by their schemas: neither is kept when rows are shown
     under other tables."""
     return any(

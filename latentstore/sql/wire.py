@@ -1,4 +1,4 @@
-"""What passes between a process and its sandbox: frames of JSON, and Arrow IPC for results; never pickle."""
+"""What passes between a process and those beside it: frames of JSON, and bytes (results as Arrow IPC); never pickle."""
 
 from __future__ import annotations
 

@@ -156,6 +156,7 @@ def test_a_slider_moves_the_item_along_an_attribute(visit: Visit, space):
     page.get_by_role("textbox", name="Item").press("Tab")
     expect(page.get_by_role("alert")).to_contain_text("nobody")
     expect(edited).to_have_count(0)
+    expect(page.get_by_alt_text("Picture of train/7")).to_have_count(0)
 
 
 def test_two_groups_of_the_map_become_an_attribute(visit: Visit, template, serve, tmp_path):

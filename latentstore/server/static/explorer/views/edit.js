@@ -50,7 +50,7 @@ export class EditView {
       this.#read(state.q ?? "");
       this.input.value = state.item;
       this.#draw();
-      if (this.snapshot.draws) this.snapshot.pictures.of(state.item).then((address) => { if (this.item === state.item) fill(this.before, picture(address, `Picture of ${state.item}`, 200), h("figcaption", {}, state.item)); }, (error) => fill(this.around, problem(error)));
+      if (this.snapshot.draws) this.snapshot.pictures.of(state.item).then((address) => { if (this.item === state.item) fill(this.before, picture(address, `Picture of ${state.item}`, 200), h("figcaption", {}, state.item)); }, (error) => { fill(this.before); fill(this.around, problem(error)); });
     }
     this.#ask();
   }
