@@ -167,13 +167,12 @@ def scan_block(
     """
     import faiss
 
-    pointer, (n, d), scores = faiss.swig_ptr, vectors.shape, np.empty(len(numbers), np.float32)
-    if metric == "l2":
-        faiss.fvec_L2sqr_ny(pointer(scores), pointer(query), pointer(vectors), d, n)
-    else:
-        faiss.fvec_inner_products_ny(pointer(scores), pointer(query), pointer(vectors), d, n)
-        np.negative(scores, scores)
-    return _least(scores, numbers, k + SPARE)
+    nearest = faiss.knn_L2sqr if metric == "l2" else faiss.knn_inner_product
+    pointer, (n, d), keep = faiss.swig_ptr, vectors.shape, min(k + SPARE, len(numbers))
+    scores, found = np.empty((1, keep), np.float32), np.empty((1, keep), np.int64)
+    nearest(pointer(query), pointer(vectors), d, 1, n, keep, pointer(scores), pointer(found))
+    candidates: Int64[Array, "1 c"] = numbers[found]
+    return candidates
 
 
 def _least(scores: Float32[Array, " n"], numbers: Int64[Array, " n"], keep: int) -> Int64[Array, "1 c"]:

@@ -46,7 +46,7 @@ def propose(
     prepared: Float32[Array, "m d"],
     k: int,
     point: Operating,
-) -> tuple[list[tuple[Int64[Array, "m _"], Float32[Array, "m _"]]], int]:
+) -> tuple[Int64[Array, "p m c"], Float32[Array, "p m c"], int]:
     """Candidates among the allowed vectors of each part of an index.
 
     Args:
@@ -56,12 +56,14 @@ def propose(
         point: The recall to hold.
 
     Returns:
-        Of each part positions (m, k·factor or all it has), −1 for none, and FAISS's scores of them; and the most lists
-        that one query took.
+        Of each part positions (m, k·factor or all that the largest has), −1 for none, FAISS's scores of them, the worst
+        there is for none; and the most lists that one query took.
     """
-    m, most = len(prepared), 0
-    widths = [min(k * point.factor, len(index)) for index, _ in parts]
-    found = [(np.empty((m, width), np.int64), np.empty((m, width), np.float32)) for width in widths]
+    import faiss
+
+    pointer, m, most = faiss.swig_ptr, len(prepared), 0
+    shape = len(parts), m, min(k * point.factor, max(len(index) for index, _ in parts))
+    positions, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
     for start in range(0, m, QUERIES):
         block = slice(start, start + QUERIES)
         if all(mask is None for _, mask in parts):
@@ -69,10 +71,15 @@ def propose(
             order, distances = _nearest_lists(parts[0][0], prepared[block], lists)
         else:
             order, distances, lists = _chosen(parts, prepared[block], k, point)
-        for (index, mask), (positions, scores) in zip(parts, found, strict=True):
-            _search(index, prepared[block], order, distances, mask, positions[block], scores[block])
+        asked = len(order), pointer(prepared[block]), shape[-1], pointer(order), pointer(distances)
+        for (index, mask), theirs, their_scores in zip(parts, positions, scores, strict=True):
+            how = parameters(order.shape[1]) if mask is None else mask.parameters(order.shape[1])
+            # The wrapper of this FAISS call refuses parameters, which the call itself takes.
+            index.faiss_index.search_preassigned_c(
+                *asked, pointer(their_scores[block]), pointer(theirs[block]), False, how
+            )
         most = max(most, lists)
-    return found, most
+    return positions, scores, most
 
 
 def _chosen(
@@ -112,7 +119,7 @@ def _nearest_lists(
 
     pointer, m = faiss.swig_ptr, len(prepared)
     order, distances = np.empty((m, lists), np.int64), np.empty((m, lists), np.float32)
-    index.faiss_index.quantizer.search_c(m, pointer(prepared), lists, pointer(distances), pointer(order))
+    index.quantizer.search_c(m, pointer(prepared), lists, pointer(distances), pointer(order))
     return order, distances
 
 
@@ -148,24 +155,3 @@ def _wanted(
     if everything:
         return wanted.clip(max=order.shape[1])
     return np.where((passing[:, -1] >= k) & (wanted <= order.shape[1]), wanted, 0)
-
-
-def _search(
-    index: ApproximateIndex,
-    prepared: Float32[Array, "m d"],
-    order: Int64[Array, "m p"],
-    distances: Float32[Array, "m p"],
-    mask: Mask | None,
-    found: Int64[Array, "m c"],
-    scores: Float32[Array, "m c"],
-) -> None:
-    """Into `found` and `scores`."""
-    import faiss
-
-    pointer = faiss.swig_ptr
-    how = parameters(order.shape[1]) if mask is None else mask.parameters(order.shape[1])
-    # The wrapper of this FAISS call refuses parameters, which the call itself takes.
-    index.faiss_index.search_preassigned_c(
-        len(prepared), pointer(prepared), found.shape[1], pointer(order), pointer(distances), pointer(scores),
-        pointer(found), False, how,
-    )  # fmt: skip

@@ -40,14 +40,17 @@ class Part:
         """The first of `rows` that follow each other; None where there are gaps."""
         return span(self.rows) if len(self.rows) else None
 
-    def rows_at(self, positions: Int64[Array, "m c"]) -> Int64[Array, "m c"]:
-        """Row numbers of positions in the index; those of a query end with −1 where there are too few."""
+    def number(self, positions: Int64[Array, "m c"]) -> None:
+        """Positions in the index become row numbers; those of a query end with −1 where there are too few."""
         if self.first_row == 0:
-            return positions
-        rows = self.rows[positions] if self.first_row is None else positions + self.first_row
-        if ends_missing(positions):
-            rows[positions < 0] = -1
-        return rows
+            return
+        missing = positions < 0 if ends_missing(positions) else None
+        if self.first_row is None:
+            positions[:] = self.rows[positions]
+        else:
+            np.add(positions, self.first_row, positions)
+        if missing is not None:
+            positions[missing] = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +94,16 @@ class OpenIndex:
         if len(self.parts) == 1:
             part = self.parts[0]
             mask = part.alive if chosen is None else chosen.mask(0, part)
-            positions, _, effort = part.index.propose(queries, k, point, mask=mask)
-            rows = part.rows_at(positions)
+            rows, _, effort = part.index.propose(queries, k, point, mask=mask)
+            part.number(rows)
         else:
             assert self.built.kind == "ivf", "no other kind grows"
             masks = [one.alive if chosen is None else chosen.mask(number, one) for number, one in enumerate(self.parts)]
             inner = [(one.index, mask) for one, mask in zip(self.parts, masks, strict=True)]
-            found, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
-            rows = self._best(
-                [one.rows_at(positions) for one, (positions, _) in zip(self.parts, found, strict=True)],
-                [scores for _, scores in found],
-            )
+            proposed, scores, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
+            for one, theirs in zip(self.parts, proposed, strict=True):
+                one.number(theirs)
+            rows = self._best(proposed, scores)
         return rows, effort, round(self._per_effort * effort)
 
     @cached_property
@@ -109,12 +111,15 @@ class OpenIndex:
         """Vectors that one more list, or place in the beam, is about."""
         return sum(one.index.mean_list for one in self.parts) if self.built.kind == "ivf" else 1.0
 
-    def _best(self, proposed: list[Int64[Array, "m _"]], scored: list[Float32[Array, "m _"]]) -> Int64[Array, "m c"]:
+    def _best(self, rows: Int64[Array, "p m c"], scores: Float32[Array, "p m c"]) -> Int64[Array, "m c"]:
         """As many of what parts with the same codes propose as one part would."""
-        rows, scores = np.concatenate(proposed, axis=1), np.concatenate(scored, axis=1)
-        width = max(one.shape[1] for one in proposed)
-        nearest = (-scores if self.built.metric == "ip" else scores).argpartition(width - 1, axis=1)[:, :width]
-        return rows.take(nearest[0], axis=1) if len(rows) == 1 else np.take_along_axis(rows, nearest, 1)
+        _, m, width = rows.shape
+        if self.built.metric == "ip":
+            np.negative(scores, scores)
+        if m == 1:  # FAISS gives the best first, and a stable sort merges what is sorted
+            return rows.reshape(1, -1).take(scores.ravel().argsort(kind="stable")[:width], axis=1)
+        rows, scores = (one.swapaxes(0, 1).reshape(m, -1) for one in (rows, scores))
+        return np.take_along_axis(rows, scores.argpartition(width - 1, axis=1)[:, :width], 1)
 
 
 def open_index(snapshot: Snapshot, earlier: OpenIndex | None = None) -> OpenIndex | None:

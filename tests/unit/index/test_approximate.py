@@ -93,7 +93,7 @@ def test_parts_propose_what_one_index_of_all_would(vectors, share, metric):
     if share is not None:
         allowed = np.random.default_rng(1).random(6200) < share
         masks = [Mask(allowed[:5000]), Mask(allowed[5000:]), Mask(allowed)]
-    [(near, near_scores), (far, far_scores)], effort = propose_parts(
+    [near, far], [near_scores, far_scores], effort = propose_parts(
         [(first, masks[0]), (second, masks[1])], prepared(queries, metric), 10, point
     )
     sign = -1 if metric == "ip" else 1  # FAISS's scores of ip grow with nearness
