@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from latentstore.types import Array, Metric
 
 ADD_CHUNK = 1 << 16  # vectors converted and added at a time
+# Up to so many queries FAISS is told to take one after the other (`implem` 11) instead of list after list for all of
+# them: 151 µs instead of 215 of a single one among a million × 128, 16 instead of 20 each of eight in 70,000 × 32.
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class ApproximateIndex:
             return positions, scores, effort
         # Passed with the call, never set on the index: searches from several threads must not see each other's.
         if self.kind == "ivf":
+            self.choose_loop(len(asked))
             effort = self.lists_for(k, point)
             parameters = probing.parameters(effort)
         else:
@@ -150,6 +154,18 @@ class ApproximateIndex:
         pointer = faiss.swig_ptr
         self.faiss_index.search_c(len(asked), pointer(asked), width, pointer(scores), pointer(positions), parameters)
         return positions, scores, effort
+
+    def choose_loop(self, m: int) -> None:
+        """Tell FAISS how to search packed codes for m queries: this alone it takes from the index, not from a call.
+
+        What is found stays the same, so it does no harm that another thread chooses for its own search meanwhile.
+        """
+        if self._packed:
+            self.faiss_index.implem = 11 if m <= FEW else 0
+
+    @cached_property
+    def _packed(self) -> bool:
+        return hasattr(self.faiss_index, "implem")
 
     def lists_for(self, k: int, point: Operating) -> int:
         """How many lists an ivf looks into for the k nearest at this point, where all vectors are allowed."""

@@ -73,6 +73,7 @@ def propose(
             order, distances, lists = _chosen(parts, prepared[block], k, point)
         asked = len(order), pointer(prepared[block]), shape[-1], pointer(order), pointer(distances)
         for (index, mask), theirs, their_scores in zip(parts, positions, scores, strict=True):
+            index.choose_loop(len(order))
             how = parameters(order.shape[1]) if mask is None else mask.parameters(order.shape[1])
             # The wrapper of this FAISS call refuses parameters, which the call itself takes.
             index.faiss_index.search_preassigned_c(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-def encoded_hits(space: EmbeddingSpace, queries: Sequence[Sequence[float] | Array] | Array, k: int) -> bytes:
+def encoded_hits(space: EmbeddingSpace, queries: Sequence[Any] | Array, k: int) -> bytes:
     """The bodies of the answers to several vectors, (m, d) together, a line each.
 
     Raises:

@@ -22,21 +22,20 @@ from latentstore.index import one_thread
 from latentstore.server import limits, refusals
 from latentstore.server.answers import identity
 from latentstore.server.calls import Call, Content, Either, Service, Tabular, refuse_parameters
+from latentstore.server.direct import Direct
 from latentstore.server.guard import Guard
 from latentstore.server.handlers import queries
-from latentstore.server.logs import SLOW, request_id
+from latentstore.server.heads import ALWAYS, NO_SNIFFING, Headers, Scope, answer_headers, text
+from latentstore.server.logs import log_request, request_id
 from latentstore.server.refusals import Refusal
 from latentstore.server.routes import ARROW, COMMON, JSON, SAMPLING, SQL, Route, Router
 from latentstore.types import whole_number
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = tuple[tuple[bytes, bytes], ...]
 
 log = logging.getLogger("latentstore.server")
 WATCH = 0.5  # seconds between two looks at the keys, and for requests that take too long
-_ALWAYS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 # Threads beside those of `limits.running`, by the route's pool. SQL may wait for one of two sandboxes, and a sample
 # for the mixture that the first one fits: what waits must not keep the others from their threads.
 OWN_THREADS = {SQL: 2, SAMPLING: 1}
@@ -50,11 +49,15 @@ class App:
         service: What handlers work with.
         guard: Who may ask.
         router: Routes.
+
+    Attributes:
+        direct: Answers the searches that need no task.
     """
 
     def __init__(self, service: Service, guard: Guard, router: Router) -> None:
         self._service, self._guard, self._metrics, self._router = service, guard, service.metrics, router
         self._limits = service.limits
+        self.direct = Direct(service, guard, router)
         self._pools = {
             pool: ThreadPoolExecutor(threads, f"latentstore-{pool}")
             for pool, threads in {COMMON: self._limits.running, **OWN_THREADS}.items()
@@ -71,28 +74,28 @@ class App:
             return
         began = perf_counter()
         headers = dict(scope["headers"])
-        asked = request_id(_text(headers, b"x-request-id"))
-        template, key, more, unexpected = "unknown", "", _ALWAYS, False
+        asked = request_id(text(headers, b"x-request-id"))
+        template, key, more, unexpected = "unknown", "", ALWAYS, False
         task = asyncio.current_task()
         self._open[task] = began
         try:
-            self._check_address(scope, headers)
+            self._guard.check_headers(scope["headers"], headers)
             route, path = self._route(scope)
             template = route.path
-            key = self._guard.check_key(_text(headers, b"authorization"), route.right)
+            key = self._guard.check_key(text(headers, b"authorization"), route.right)
             body = await self._body(route, headers, receive)
             content, media, more = await self._reply(route, path, scope, body, headers)
             status = 200
         except LatentStoreError as error:
             status, content, media = refusals.status_of(error), _encode(refusals.body_of(error)), JSON
-            more = (*_ALWAYS, *(error.headers if isinstance(error, Refusal) else ()))
+            more = (*ALWAYS, *(error.headers if isinstance(error, Refusal) else ()))
             if status >= 500:
                 log.error("refused", extra={"request": asked, "path": template, "error": str(error)})
         except asyncio.CancelledError:
             if task in self._open:
                 raise  # by someone else: the service stops
             slow = limits.too_slow(self._limits.seconds)
-            status, content, media, more = slow.status, _encode(refusals.body_of(slow)), JSON, (*_ALWAYS, *slow.headers)
+            status, content, media, more = slow.status, _encode(refusals.body_of(slow)), JSON, (*ALWAYS, *slow.headers)
         except _Gone:
             return
         except Exception:
@@ -100,30 +103,12 @@ class App:
             status, content, media, unexpected = 500, _encode(refusals.UNEXPECTED), JSON, True
         finally:
             self._open.pop(task, None)
-        answer = [
-            (b"content-type", media.encode()),
-            (b"content-length", str(len(content)).encode()),
-            (b"x-request-id", asked.encode()),
-            *more,
-        ]
+        answer = answer_headers(media, len(content), asked, more)
         await send({"type": "http.response.start", "status": status, "headers": answer})
         await send({"type": "http.response.body", "body": content})
         seconds = perf_counter() - began
         self._metrics.observe(template, status, seconds)
-        if seconds > SLOW or log.isEnabledFor(logging.DEBUG) or unexpected:
-            fields = {"request": asked, "method": scope["method"], "path": scope["path"], "status": status, "key": key}
-            log.log(
-                logging.WARNING if seconds > SLOW else logging.DEBUG,
-                "slow request" if seconds > SLOW else "request",
-                extra={**fields, "ms": round(1e3 * seconds, 2)},
-            )
-
-    def _check_address(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        names = [] if len(headers) == len(scope["headers"]) else [name for name, _ in scope["headers"]]
-        host = _text(headers, b"host") if names.count(b"host") <= 1 else None
-        self._guard.check_address(host, _text(headers, b"origin"))
-        if names.count(b"authorization") > 1 or names.count(b"content-type") > 1:
-            raise Refusal(400, "HeaderTwice", "a header that may stand once stands twice; send it once")
+        log_request(scope, asked, status, key, seconds, unexpected=unexpected)
 
     def _route(self, scope: Scope) -> tuple[Route, dict[str, str]]:
         found = self._router.find(scope["method"], scope.get("raw_path") or scope["path"].encode())
@@ -139,7 +124,7 @@ class App:
         """The decoded body; nothing of it is read before the key was checked."""
         if route.body is None and not route.uploads:
             return None
-        media = _text(headers, b"content-type") or ""
+        media = text(headers, b"content-type") or ""
         if media != JSON or route.body is None:
             media = media.partition(";")[0].strip().lower()
             expected = (*((JSON,) if route.body else ()), *route.uploads)
@@ -147,7 +132,7 @@ class App:
                 raise Refusal(
                     415, "MediaRefused", f"the body is {media[:100] or 'of no type'!r}; send {', '.join(expected)}"
                 )
-        length = _text(headers, b"content-length")
+        length = text(headers, b"content-length")
         if length is not None and (whole_number(length) or 0) > self._limits.body:
             raise limits.too_large(self._limits.body)
         content, more = b"", True
@@ -192,7 +177,7 @@ class App:
             as_json = _ARROW not in headers.get(b"accept", b"")
             found = queries.plain_search(self._service, space, body) if as_json else None
             if found is not None:
-                return await found, JSON, _ALWAYS
+                return await found, JSON, ALWAYS
         call = Call(self._service, path, query, body)
         if route.inline:
             return self._encoded(route.handler(call), headers)
@@ -208,14 +193,14 @@ class App:
 
     def _encoded(self, reply: Any, headers: dict[bytes, bytes]) -> tuple[bytes, str, Headers]:
         if isinstance(reply, Content):
-            return reply.content, reply.media, (_ALWAYS[0], *reply.headers)
+            return reply.content, reply.media, (NO_SNIFFING, *reply.headers)
         if isinstance(reply, Tabular | Either):
             about = tuple((f"x-latentstore-{k}".encode(), str(v).encode()) for k, v in reply.about.items())
-            if ARROW in (_text(headers, b"accept") or ""):
-                return _as_arrow(reply.table), ARROW, (*_ALWAYS, *about)
+            if ARROW in (text(headers, b"accept") or ""):
+                return _as_arrow(reply.table), ARROW, (*ALWAYS, *about)
             body = reply.body() if isinstance(reply, Either) else reply.to_json()
-            return _encode(body), JSON, (*_ALWAYS, *about)
-        return _encode(reply), JSON, _ALWAYS
+            return _encode(body), JSON, (*ALWAYS, *about)
+        return _encode(reply), JSON, ALWAYS
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -258,11 +243,6 @@ class App:
 
 class _Gone(Exception):
     """The caller went away."""
-
-
-def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else value.decode("latin-1")
 
 
 def _as_arrow(table: pa.Table) -> bytes:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from array import array
-from collections import OrderedDict, deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from latentstore.server.answers import encoded_hits, identity
 from latentstore.server.searchers import Searchers
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
+    Query: TypeAlias = Sequence[float] | Array | array[float]
+
 MOST = 64  # queries of one call: a longer one would keep the others waiting
 KEPT, KEPT_BYTES = 1024, 8192  # answers kept, and how long a query and its answer may be together: 8 MB
+Told = Callable[[bytes | Exception], None]  # takes the encoded hits of a search, or what is wrong with it
 
 
 class Batch:
@@ -33,40 +36,56 @@ class Batch:
     Attributes:
         space: It; held, so that its id names no other.
         k: Neighbours of each.
-        queries: Vectors, unchecked.
+        queries: Vectors, unchecked: as arrays of doubles, what is none of them as it was given.
         names: What the same search is known by, of each.
-        answers: The encoded hits of each, to come.
+        told: Who waits for each answer.
     """
 
     def __init__(self, space: EmbeddingSpace, k: int, kept: KeptAnswers) -> None:
         self.space, self.k, self._kept = space, k, kept
-        self.queries: list[Sequence[float] | Array] = []
+        self.queries: list[Query] = []
         self.names: list[Name | None] = []
-        self.answers: list[asyncio.Future[bytes]] = []
+        self.told: list[Told] = []
+
+    def __len__(self) -> int:
+        return len(self.queries)
 
     @property
     def key(self) -> tuple[int, int]:
         """What searches must share to be answered together."""
         return id(self.space), self.k
 
+    def add(self, query: Query, name: Name | None, told: Told) -> None:
+        """One more."""
+        self.queries.append(query)
+        self.names.append(name)
+        self.told.append(told)
+
+    def split(self, most: int) -> Batch:
+        """Those that wait longest, which leave it."""
+        first = Batch(self.space, self.k, self._kept)
+        for name in ("queries", "names", "told"):
+            mine = getattr(self, name)
+            setattr(first, name, mine[:most])
+            del mine[:most]
+        return first
+
     def settle(self, found: Sequence[bytes] | None = None) -> None:
-        """Give each its answer, or what is wrong with its query; whoever went away is left out.
+        """Tell each its answer, or what is wrong with its query.
 
         Args:
             found: The answers; they are looked for here without.
         """
-        if found is None and len(self.queries) > 1:
+        if found is None and len(self) > 1:
             with contextlib.suppress(Exception):  # of one of them: each is asked alone below, and gets its own
                 found = encoded_hits(self.space, self.queries, self.k).splitlines()
-        for number, answer in enumerate(self.answers):
-            if answer.done():
-                continue
+        for number, told in enumerate(self.told):
             try:
                 hits = self._alone(number) if found is None else found[number]
             except Exception as error:  # passed on to who waits
-                answer.set_exception(error)
+                told(error)
             else:
-                answer.set_result(hits)
+                told(hits)
                 self._kept.put(self.names[number], hits)
 
     def _alone(self, number: int) -> bytes:
@@ -83,14 +102,11 @@ class KeptAnswers:
         self._known: OrderedDict[Name, bytes] = OrderedDict()
 
     @staticmethod
-    def name(space: EmbeddingSpace, query: Sequence[float] | Array, k: int) -> Name | None:
+    def name(space: EmbeddingSpace, query: Query, k: int) -> Name | None:
         """What the same search is known by; None of one that is not kept."""
-        if 8 * len(query) > KEPT_BYTES:
+        if not isinstance(query, array) or len(query) * query.itemsize > KEPT_BYTES:
             return None
-        try:
-            return space.name, identity(space), k, array("d", query).tobytes()
-        except (TypeError, OverflowError):  # no numbers, or none that a vector can have
-            return None
+        return space.name, identity(space), k, query.tobytes()
 
     def get(self, name: Name | None) -> bytes | None:
         """What was answered."""
@@ -117,57 +133,67 @@ class Batcher:
 
     def __init__(self, searchers: Searchers) -> None:
         self._searchers = searchers
-        self._open: dict[tuple[int, int], Batch] = {}  # which more may join
-        self._waiting: deque[Batch] = deque()  # for a process, in the order of arrival
+        self._waiting: dict[tuple[int, int], Batch] = {}  # which more may join, in the order of arrival
         self._kept = KeptAnswers()
         self._loop: asyncio.AbstractEventLoop | None = None
         searchers.when_free(self._give)
 
-    def search(self, space: EmbeddingSpace, query: Sequence[float] | Array, k: int) -> asyncio.Future[bytes]:
-        """The encoded hits among the k nearest items of a vector (d,), once this turn of the loop is over.
+    def search(self, space: EmbeddingSpace, query: Query, k: int, told: Told) -> None:
+        """Find the k nearest items of a vector (d,), once this turn of the loop is over.
 
-        Raises:
-            ShapeMismatch, NotFinite, InputError: Whatever `EmbeddingSpace.search` has against the query.
+        Args:
+            space: Where.
+            query: Unchecked.
+            k: Neighbours.
+            told: Is called with the encoded hits, or with whatever `EmbeddingSpace.search` has against the query.
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()  # asking for it is a call of the system
-        answer: asyncio.Future[bytes] = loop.create_future()
+        with contextlib.suppress(TypeError, OverflowError):  # no numbers, or none that a vector can have
+            query = array("d", query)
         name = KeptAnswers.name(space, query, k)
         if (known := self._kept.get(name)) is not None:
-            answer.set_result(known)
-            return answer
-        batch = self._open.get((id(space), k))
-        if batch is None or len(batch.queries) == MOST:
-            batch = self._open[id(space), k] = Batch(space, k, self._kept)
+            loop.call_soon(told, known)  # not now: answers that are written together wake who reads them once
+            return
+        batch = self._waiting.get((id(space), k))
+        if batch is None:
+            batch = self._waiting[id(space), k] = Batch(space, k, self._kept)
             loop.call_soon(self._hand_on, batch)
-        batch.queries.append(query)
-        batch.names.append(name)
-        batch.answers.append(answer)
-        return answer
+        batch.add(query, name, told)
 
     def _hand_on(self, batch: Batch) -> None:
-        if not self._searchers.hold(batch.space):
-            self._close(batch)
-            batch.settle()
+        if self._waiting.get(batch.key) is not batch:
             return
-        self._waiting.append(batch)
+        if not self._searchers.hold(batch.space):
+            taken: Batch | None = None
+            while taken is not batch:
+                taken = self._take(batch, MOST)
+                taken.settle()
+            return
         searcher = self._searchers.free(batch.space)
         if searcher is not None:
             self._give(searcher)
 
     def _give(self, searcher: Searcher | None) -> None:
-        """The batch that waits longest for a process to it; without one, what nobody would answer any more is."""
+        """What waits longest for a process to it; without one, what nobody would answer any more is."""
         if searcher is None:
-            waiting, self._waiting = self._waiting, deque()
-            for batch in waiting:
+            for batch in list(self._waiting.values()):
                 self._hand_on(batch)
             return
-        for batch in self._waiting:
-            if searcher.holds(batch.space):
-                self._waiting.remove(batch)
-                self._close(batch)
-                searcher.ask(batch)
-                return
+        batch = next((one for one in self._waiting.values() if searcher.holds(one.space)), None)
+        if batch is not None:
+            searcher.ask(self._take(batch, self._share()))
 
-    def _close(self, batch: Batch) -> None:
-        if self._open.get(batch.key) is batch:
-            del self._open[batch.key]
+    def _share(self) -> int:
+        """How many searches one process is given.
+
+        Every process, and the event loop, which reads and writes, gets as many: were one given all that wait, each
+        would wait for the others.
+        """
+        known = self._searchers.asked + sum(len(one) for one in self._waiting.values())
+        return min(MOST, -(-known // (self._searchers.ready + 1)))
+
+    def _take(self, batch: Batch, most: int) -> Batch:
+        if most < len(batch):
+            return batch.split(most)
+        del self._waiting[batch.key]
+        return batch

@@ -6,9 +6,10 @@ machine, not even by a name that it makes point here (DNS rebinding).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from latentstore.server.heads import text
 from latentstore.server.keys import FILE, Key, digest_of, read_keys
 from latentstore.server.refusals import Refusal
 from latentstore.types import whole_number
@@ -49,6 +50,24 @@ class Guard:
         if stamp != self._stamp:
             self._keys, self._stamp = read_keys(self._store), stamp
             self._open = False
+
+    def check(self, pairs: Sequence[tuple[bytes, bytes]], headers: dict[bytes, bytes], right: str) -> str:
+        """Refuse a request that may not have what needs this right; returns its key's name, "" without one."""
+        self.check_headers(pairs, headers)
+        return self.check_key(text(headers, b"authorization"), right)
+
+    def check_headers(self, pairs: Sequence[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> None:
+        """Refuse a request to another address, and one whose headers can be read in two ways.
+
+        Args:
+            pairs: All of them, names in small letters.
+            headers: The last of each name.
+        """
+        names = [] if len(headers) == len(pairs) else [name for name, _ in pairs]
+        host = text(headers, b"host") if names.count(b"host") <= 1 else None
+        self.check_address(host, text(headers, b"origin"))
+        if names.count(b"authorization") > 1 or names.count(b"content-type") > 1:
+            raise Refusal(400, "HeaderTwice", "a header that may stand once stands twice; send it once")
 
     def check_address(self, host: str | None, origin: str | None) -> None:
         """Refuse a request that was sent to another name, or by a page from another host."""

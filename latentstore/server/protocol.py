@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from latentstore.server.direct import Direct
 
 HEAD = 64 << 10  # bytes of a request line and its headers
 
@@ -16,15 +21,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._inside, self._received, self._begun = False, 0, 0
+        self._direct: Direct | None = getattr(self.config.app, "direct", None)
+        self._feeding = False
+        self._ready: tuple[RequestResponseCycle, Any] | None = None  # to be answered, once the bytes at hand are read
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the connection. What a request came with before its head began belongs to the one before."""
-        begun = self._begun
+        begun, self._feeding = self._begun, True
         super().data_received(data)
+        self._feeding = False
         if self._inside and self._begun == begun:
             self._received += len(data)
             if self._received > HEAD:
                 self._refuse()
+        if self._ready is not None:
+            ready, self._ready = self._ready, None
+            self._answer(*ready)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -46,6 +58,24 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._feeding:
+            self._ready = cycle, app  # its body may be among the bytes at hand
+        else:
+            self._answer_in_task(cycle, app)
+
+    def _answer(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Without a task if the whole request is there and the application can do so."""
+        scope: Any = cycle.scope
+        ordinary = partial(self._answer_in_task, cycle, app)
+        if (
+            self._direct is None
+            or cycle.more_body
+            or app is not self.app
+            or not self._direct.take(scope, cycle.body, partial(_reply, cycle), ordinary)
+        ):
+            ordinary()
+
+    def _answer_in_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, _InOnePiece(cycle)))
 
     def _refuse(self) -> None:
@@ -84,20 +114,25 @@ class _InOnePiece:
             return
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
-        if cycle.disconnected:
-            return
-        parts = [STATUS_LINE[head["status"]]]
-        for name, value in (*cycle.default_headers, *head["headers"]):
-            if b"\n" in value or b"\r" in value:
-                raise RuntimeError(f"header {name!r} would hold a line break")
-            parts += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", message["body"])
-        cycle.response_started, cycle.waiting_for_100_continue = True, False
-        cycle.transport.write(b"".join(parts))
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+        _reply(cycle, head["headers"], message["body"], head["status"])
+
+
+def _reply(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes, status: int = 200) -> None:
+    """Send an answer, unless the caller went away."""
+    if cycle.disconnected:
+        return
+    parts = [STATUS_LINE[status]]
+    for name, value in (*cycle.default_headers, *headers):
+        if b"\n" in value or b"\r" in value:
+            raise RuntimeError(f"header {name!r} would hold a line break")
+        parts += (name, b": ", value, b"\r\n")
+    if not cycle.keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += (b"\r\n", body)
+    cycle.response_started, cycle.waiting_for_100_continue = True, False
+    cycle.transport.write(b"".join(parts))
+    cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()

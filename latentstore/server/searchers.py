@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
@@ -90,6 +91,11 @@ class Searchers:
         """How many can be asked."""
         return sum(one.holding != {} for one in self._searchers)
 
+    @property
+    def asked(self) -> int:
+        """How many searches they answer now, or have just answered."""
+        return sum(one.asked for one in self._searchers)
+
     def close(self) -> None:
         """End them."""
         self._closed = True
@@ -111,6 +117,7 @@ class Searcher(asyncio.Protocol):
     Attributes:
         holding: Identity of each space that it has open.
         opening: Whether it opens something, and answers no searches.
+        asked: How many searches it answers now, or has just answered.
     """
 
     def __init__(
@@ -120,12 +127,12 @@ class Searcher(asyncio.Protocol):
         when_lost: Callable[[Searcher], None],
     ) -> None:
         self.holding: dict[str, str] = {}
-        self.opening = False
+        self.opening, self.asked = False, 0
         self._process, self._when_free, self._when_lost = process, when_free, when_lost
         self._wanted: dict[str, tuple[int, str]] = {}
         self._told: dict[str, tuple[int, str]] = {}
         self._batch: Batch | None = None
-        self._asked = 0.0
+        self._since = 0.0  # that it was asked
         self._received = bytearray()
         self._transport: asyncio.Transport
 
@@ -155,7 +162,7 @@ class Searcher(asyncio.Protocol):
     def _catch_up(self) -> None:
         if self.free and self._wanted != self._told:
             self._told = self._wanted
-            self.opening, self._asked = True, monotonic()
+            self.opening, self._since = True, monotonic()
             self._send({"spaces": self._told})
             self._when_free(None)
 
@@ -166,7 +173,7 @@ class Searcher(asyncio.Protocol):
 
     def waits(self) -> float:
         """Seconds since it was asked what it has not answered."""
-        return monotonic() - self._asked if self.opening or self._batch is not None else 0.0
+        return monotonic() - self._since if self.opening or self._batch is not None else 0.0
 
     def holds(self, space: EmbeddingSpace) -> bool:
         """Whether it answers searches of this snapshot: while it opens another, it answers none."""
@@ -174,16 +181,14 @@ class Searcher(asyncio.Protocol):
 
     def ask(self, batch: Batch) -> None:
         """Search; the batch is settled when the answer comes."""
-        given = None
-        if all(len(query) == batch.space.dim for query in batch.queries):
-            given = np.array(batch.queries)
-        if given is None or given.dtype.kind not in "fi":  # no vectors of the space: said to each by the loop
+        vectors = [query for query in batch.queries if isinstance(query, array) and len(query) == batch.space.dim]
+        if len(vectors) < len(batch.queries):  # what else they are is said to each by the loop
             batch.settle()
             self._when_free(self)
             return
         with np.errstate(over="ignore"):  # what becomes infinite is refused
-            queries = given.astype(np.float32)
-        self._batch, self._asked = batch, monotonic()
+            queries = np.frombuffer(b"".join(vectors)).astype(np.float32)
+        self._batch, self.asked, self._since = batch, len(batch), monotonic()
         head = {"space": batch.space.name, "k": batch.k, "queries": len(batch.queries)}
         self._send(head, queries.tobytes())
 
@@ -215,15 +220,17 @@ class Searcher(asyncio.Protocol):
             self._answered(head, body)
 
     def _answered(self, head: dict[str, Any], body: bytes) -> None:
+        batch, self._batch = self._batch, None
         if "holding" in head:
             self.holding, self.opening = head["holding"], False
-        elif self._batch is not None:
-            batch, self._batch = self._batch, None
-            # Where one of them is wrong, each is told what is wrong with its own by the loop.
-            batch.settle(None if head["refused"] else body.splitlines())
         self._catch_up()
         if self.free:
-            self._when_free(self)
+            self._when_free(self)  # first: it searches while these are told
+        if batch is not None:
+            # Where one of them is wrong, each is told what is wrong with its own by the loop.
+            batch.settle(None if head["refused"] else body.splitlines())
+            if self._batch is None:
+                self.asked = 0
 
     def _send(self, head: dict[str, Any], body: bytes = b"") -> None:
         if self._transport.is_closing():

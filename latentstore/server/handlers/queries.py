@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,6 @@ from latentstore.server.wire import (
 from latentstore.types import whole_number
 
 if TYPE_CHECKING:
-    import asyncio
-
     from latentstore.server.calls import Service
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array, Neighbours
@@ -42,11 +41,27 @@ def plain_search(service: Service, space: EmbeddingSpace, asked: SearchAsked) ->
     query = asked.query
     if not asked.plain or query is None or (isinstance(query, list) and not _is_vector(query)):
         return None
-    if space.searcher.index is None and len(space) * space.dim > SCANNED_FLOATS:
-        return None  # a scan of so many would keep all others waiting
+    if not is_short(space):
+        return None
     service.limits.check("k", asked.k, "neighbours")
     point: Any = space.latent(query).vector if isinstance(query, str) else query
-    return service.batcher.search(space, point, asked.k)
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def told(found: bytes | Exception) -> None:
+        if answer.done():
+            return  # whoever asked went away
+        if isinstance(found, Exception):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
+
+    service.batcher.search(space, point, asked.k, told)
+    return answer
+
+
+def is_short(space: EmbeddingSpace) -> bool:
+    """Whether a search is so short that the event loop may do it: a longer one would keep all others waiting."""
+    return space.searcher.index is not None or len(space) * space.dim <= SCANNED_FLOATS
 
 
 def search(call: Call) -> Either:
