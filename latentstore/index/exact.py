@@ -205,6 +205,8 @@ def rank(
     m, width = candidates.shape
     if m == 1 and width:
         return _rank_one(vectors, queries, candidates[0], k, metric)
+    if m < COMPILED_QUERIES and m * width * queries.shape[1] <= RANKED_FLOATS and 0 < k <= width:
+        return _rank_few(vectors, queries, candidates, k, metric)
     numbers, distances = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
     numbers[:, width:], distances[:, width:] = -1, np.nan
     compiled = metric != "cosine" and m >= COMPILED_QUERIES
@@ -242,6 +244,19 @@ def _rank_one(
     numbers, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.nan, np.float32)
     numbers[0, : len(order)], distances[0, : len(order)] = tried[order], measured[order]
     return numbers, distances
+
+
+def _rank_few(
+    vectors: Vectors, queries: Float32[Array, "m d"], candidates: Int64[Array, "m c"], k: int, metric: Metric
+) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
+    """`rank` of few queries with k candidates at least, without what many need."""
+    tried = np.sort(candidates, axis=1)
+    keys = _keys(vectors, queries, tried, metric)
+    m, width = tried.shape
+    order = keys.argsort(axis=1, kind="stable")[:, :k] + np.arange(0, m * width, width)[:, None]
+    distances: Float32[Array, "m k"] = keys.take(order)
+    numbers: Int64[Array, "m k"] = tried.take(order)
+    return numbers, -distances if metric == "ip" else distances
 
 
 def _keys(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from latentstore.server.wire import Found
+from latentstore.types import ends_missing
 
 if TYPE_CHECKING:
     from latentstore.space import EmbeddingSpace
@@ -23,10 +24,12 @@ def encoded_hits(space: EmbeddingSpace, queries: Sequence[Any] | Array, k: int) 
         ShapeMismatch, NotFinite, InputError: Whatever `EmbeddingSpace.search` has against one of them.
     """
     found = space.search(queries[0] if len(queries) == 1 else queries, k)
-    name, version, metric = space.name, found.version, found.metric
+    name, version, metric, ip = space.name, found.version, found.metric, found.metric == "ip"
     return _encode_lines(
         [
-            Found(space=name, version=version, metric=metric, k=k, ids=ids, shortfall=k - len(ids), **named(space, far))
+            Found(space=name, version=version, metric=metric, k=k, ids=ids, similarities=far, shortfall=k - len(ids))
+            if ip
+            else Found(space=name, version=version, metric=metric, k=k, ids=ids, distances=far, shortfall=k - len(ids))
             for ids, far in lists_of(found)
         ]
     )
@@ -41,12 +44,11 @@ def identity(space: EmbeddingSpace) -> str:
 def lists_of(found: Neighbours) -> list[tuple[list[Any], list[Any]]]:
     """Ids and distances of one query, or of each of a batch, without the places where none matched."""
     ids, distances = found.ids.tolist(), found.distances.tolist()
-    short = found.shortfall
-    if isinstance(short, int):
+    if found.rows.ndim == 1:
         return [(ids, distances)]
-    if not short.any():
+    if not ends_missing(found.rows):
         return list(zip(ids, distances, strict=True))
-    kept = (found.k - short).tolist()
+    kept = (found.rows >= 0).sum(axis=1).tolist()
     return [(i[:n], d[:n]) for i, d, n in zip(ids, distances, kept, strict=True)]
 
 

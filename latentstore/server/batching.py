@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from latentstore.server.answers import encoded_hits, identity
-from latentstore.server.searchers import Searchers
+from latentstore.server.searchers import AHEAD, Searchers
 
 if TYPE_CHECKING:
     from latentstore.server.searchers import Searcher
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Query: TypeAlias = Sequence[float] | Array | array[float]
 
+WORTH = 8  # queries of one call take hardly longer than one: fewer are not kept for the next
 MOST = 64  # queries of one call: a longer one would keep the others waiting
 KEPT, KEPT_BYTES = 1024, 8192  # answers kept, and how long a query and its answer may be together: 8 MB
 Told = Callable[[bytes | Exception], None]  # takes the encoded hits of a search, or what is wrong with it
@@ -163,15 +164,13 @@ class Batcher:
     def _hand_on(self, batch: Batch) -> None:
         if self._waiting.get(batch.key) is not batch:
             return
-        if not self._searchers.hold(batch.space):
-            taken: Batch | None = None
-            while taken is not batch:
-                taken = self._take(batch, MOST)
-                taken.settle()
+        if self._searchers.hold(batch.space):
+            searcher = self._searchers.free(batch.space)
+            if searcher is not None:
+                self._give(searcher)
             return
-        searcher = self._searchers.free(batch.space)
-        if searcher is not None:
-            self._give(searcher)
+        while batch:
+            self._take(batch, MOST).settle()
 
     def _give(self, searcher: Searcher | None) -> None:
         """What waits longest for a process to it; without one, what nobody would answer any more is."""
@@ -179,21 +178,23 @@ class Batcher:
             for batch in list(self._waiting.values()):
                 self._hand_on(batch)
             return
-        batch = next((one for one in self._waiting.values() if searcher.holds(one.space)), None)
-        if batch is not None:
-            searcher.ask(self._take(batch, self._share()))
+        while searcher.free:
+            held = next((one for one in self._waiting.values() if searcher.holds(one.space)), None)
+            if held is None:
+                return
+            searcher.ask(self._take(held, self._share()))
 
     def _share(self) -> int:
-        """How many searches one process is given.
+        """How many searches make the next batch.
 
-        Every process, and the event loop, which reads and writes, gets as many: were one given all that wait, each
-        would wait for the others.
+        As many for each that a process may have as for the event loop, which reads and writes meanwhile: were one given
+        all that wait, each would wait for the others.
         """
         known = self._searchers.asked + sum(len(one) for one in self._waiting.values())
-        return min(MOST, -(-known // (self._searchers.ready + 1)))
+        return min(MOST, max(WORTH, -(-known // (AHEAD * self._searchers.ready + 1))))
 
     def _take(self, batch: Batch, most: int) -> Batch:
-        if most < len(batch):
-            return batch.split(most)
-        del self._waiting[batch.key]
-        return batch
+        taken = batch.split(most)
+        if not batch:
+            del self._waiting[batch.key]
+        return taken

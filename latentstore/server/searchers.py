@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PAUSE = 5.0  # seconds before one that ended is replaced: it may end again
 STUCK, OPENING = 5.0, 120.0  # seconds after which one that does not answer, or is not done with opening, is ended
+AHEAD = 2  # batches given to one of them: it must not wait for the loop between two
 MOST = 4  # the event loop keeps no more busy
 
 log = logging.getLogger("latentstore.server")
@@ -131,7 +133,7 @@ class Searcher(asyncio.Protocol):
         self._process, self._when_free, self._when_lost = process, when_free, when_lost
         self._wanted: dict[str, tuple[int, str]] = {}
         self._told: dict[str, tuple[int, str]] = {}
-        self._batch: Batch | None = None
+        self._batches: deque[Batch] = deque()  # asked and not answered
         self._since = 0.0  # that it was asked
         self._received = bytearray()
         self._transport: asyncio.Transport
@@ -160,7 +162,7 @@ class Searcher(asyncio.Protocol):
         self._catch_up()
 
     def _catch_up(self) -> None:
-        if self.free and self._wanted != self._told:
+        if not (self.opening or self._batches) and self._wanted != self._told:
             self._told = self._wanted
             self.opening, self._since = True, monotonic()
             self._send({"spaces": self._told})
@@ -168,12 +170,12 @@ class Searcher(asyncio.Protocol):
 
     @property
     def free(self) -> bool:
-        """Whether it has nothing to do."""
-        return not self.opening and self._batch is None
+        """Whether it can be asked more."""
+        return not self.opening and len(self._batches) < AHEAD and self._wanted == self._told
 
     def waits(self) -> float:
         """Seconds since it was asked what it has not answered."""
-        return monotonic() - self._since if self.opening or self._batch is not None else 0.0
+        return monotonic() - self._since if self.opening or self._batches else 0.0
 
     def holds(self, space: EmbeddingSpace) -> bool:
         """Whether it answers searches of this snapshot: while it opens another, it answers none."""
@@ -184,11 +186,11 @@ class Searcher(asyncio.Protocol):
         vectors = [query for query in batch.queries if isinstance(query, array) and len(query) == batch.space.dim]
         if len(vectors) < len(batch.queries):  # what else they are is said to each by the loop
             batch.settle()
-            self._when_free(self)
             return
         with np.errstate(over="ignore"):  # what becomes infinite is refused
             queries = np.frombuffer(b"".join(vectors)).astype(np.float32)
-        self._batch, self.asked, self._since = batch, len(batch), monotonic()
+        self._batches.append(batch)
+        self.asked, self._since = self.asked + len(batch), monotonic()
         head = {"space": batch.space.name, "k": batch.k, "queries": len(batch.queries)}
         self._send(head, queries.tobytes())
 
@@ -201,9 +203,8 @@ class Searcher(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """It has ended: what it was asked is answered here."""
         self.holding, self.opening = {}, True
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            batch.settle()
+        while self._batches:
+            self._batches.popleft().settle()
         self._when_lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -220,17 +221,19 @@ class Searcher(asyncio.Protocol):
             self._answered(head, body)
 
     def _answered(self, head: dict[str, Any], body: bytes) -> None:
-        batch, self._batch = self._batch, None
         if "holding" in head:
             self.holding, self.opening = head["holding"], False
+            self._catch_up()
+            if self.free:
+                self._when_free(self)
+            return
+        batch = self._batches.popleft()
         self._catch_up()
         if self.free:
             self._when_free(self)  # first: it searches while these are told
-        if batch is not None:
-            # Where one of them is wrong, each is told what is wrong with its own by the loop.
-            batch.settle(None if head["refused"] else body.splitlines())
-            if self._batch is None:
-                self.asked = 0
+        self.asked -= len(batch)
+        # Where one of them is wrong, each is told what is wrong with its own by the loop.
+        batch.settle(None if head["refused"] else body.splitlines())
 
     def _send(self, head: dict[str, Any], body: bytes = b"") -> None:
         if self._transport.is_closing():

@@ -15,6 +15,7 @@ from latentstore.errors import LatentStoreError, StorageError
 
 MAX_HEAD = 64 << 20  # bytes of one frame of JSON; a query has a million characters at most, but parameters besides
 SIZES = struct.Struct("<QQ")
+SHORT = 1 << 16  # bytes of a body that is sooner copied than sent and received by calls of its own
 
 
 class Closed(Exception):
@@ -24,10 +25,13 @@ class Closed(Exception):
 def send(link: socket.socket, head: dict[str, Any], body: pa.Buffer | bytes = b"") -> None:
     """Send one frame: JSON, and bytes after it."""
     text = json.dumps(head).encode()
+    start = SIZES.pack(len(text), len(body)) + text
     try:
-        link.sendall(SIZES.pack(len(text), len(body)) + text)
-        if len(body):
+        if len(body) > SHORT:
+            link.sendall(start)
             link.sendall(memoryview(body))
+        else:  # in one piece, which wakes the other end once
+            link.sendall(start + bytes(body))
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Closed from error
 
@@ -48,7 +52,10 @@ def receive(link: socket.socket, deadline: float | None, most: int = 0) -> tuple
     head_size, body_size = SIZES.unpack(_exactly(link, SIZES.size, deadline))
     if head_size > MAX_HEAD or body_size > most:
         raise ValueError(f"a frame of {head_size} + {body_size} bytes; at most {MAX_HEAD} + {most} are read")
-    return json.loads(_exactly(link, head_size, deadline)), _exactly(link, body_size, deadline)
+    if body_size > SHORT:
+        return json.loads(_exactly(link, head_size, deadline)), _exactly(link, body_size, deadline)
+    content = _exactly(link, head_size + body_size, deadline)
+    return json.loads(content[:head_size]), content[head_size:]
 
 
 def _exactly(link: socket.socket, size: int, deadline: float | None) -> bytearray:
