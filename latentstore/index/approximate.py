@@ -161,7 +161,9 @@ class ApproximateIndex:
         What is found stays the same, so it does no harm that another thread chooses for its own search meanwhile.
         """
         if self._packed:
-            self.faiss_index.implem = 11 if m <= FEW else 0
+            inner, loop = self.faiss_index, 11 if m <= FEW else 0
+            if inner.implem != loop:
+                inner.implem = loop
 
     @cached_property
     def _packed(self) -> bool:

@@ -323,7 +323,7 @@ def distance_pairs(
         return dots
     # |a|²|b|² under one root: exact 1 for a vector with itself more often than two roots multiplied.
     norms = np.sqrt(_dots(queries, queries) * _dots(vectors, vectors))
-    return np.asarray((1 - dots / norms).clip(0))
+    return np.asarray(np.maximum(1 - dots / norms, 0))
 
 
 def _dots(a: Float32[Array, "*c d"], b: Float32[Array, "*c d"]) -> Float32[Array, "*c"]:
