@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from latentstore.errors import LatentStoreError
 from latentstore.server.handlers import queries
 from latentstore.server.heads import Headers, Scope, answer_headers, text
 from latentstore.server.logs import log_request, request_id
@@ -51,7 +50,7 @@ class Direct:
         self._service, self._guard, self._router, self._most = service, guard, router, service.limits.body
 
     def take(self, scope: Scope, body: bytes | bytearray, reply: Reply, otherwise: Callable[[], None]) -> bool:
-        """Whether it is one, and allowed: then one of both is called, by now or later.
+        """Whether it is one, and allowed: then `reply` or `otherwise` is called, before this returns or later.
 
         Args:
             scope: ASGI's.
@@ -69,9 +68,9 @@ class Direct:
         try:
             key = self._guard.check(scope["headers"], headers, route.right)
             space, asked = self._service.spaces.get(path["space"]), _decode(body)
-        except (LatentStoreError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return False
-        if asked.k > self._service.limits.k or not queries.is_short(space):
+            if asked.k > self._service.limits.k or not queries.is_short(space):
+                return False
+        except Exception:  # which the ordinary way meets again, and answers
             return False
         self._service.batcher.search(
             space, asked.query, asked.k, partial(self._answered, scope, headers, route, key, began, reply, otherwise)

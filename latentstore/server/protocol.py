@@ -1,4 +1,7 @@
-"""HTTP with a bound on what comes before the body, which the parser would hold at any length; answers in one piece."""
+"""HTTP with a bound on what comes before the body, which the parser would hold at any length; answers in one piece.
+
+A request that came whole is shown to `Direct` before a task is made of it.
+"""
 
 from __future__ import annotations
 
