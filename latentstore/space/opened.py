@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from latentstore.space.row_sets import RowSet
     from latentstore.storage import ArtefactRecord, Snapshot
     from latentstore.types import Array
+
+DROPPED = 8  # one in so many of the candidates beyond k may be dead
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,20 +94,61 @@ class OpenIndex:
         Returns:
             Rows (m, c), −1 for none; the effort spent; and about how many vectors one query was compared with.
         """
-        if len(self.parts) == 1:
-            part = self.parts[0]
-            mask = part.alive if chosen is None else chosen.mask(0, part)
-            rows, _, effort = part.index.propose(queries, k, point, mask=mask)
-            part.number(rows)
+        if chosen is not None:
+            masks = [chosen.mask(number, one) for number, one in enumerate(self.parts)]
+            rows, effort = self._among(masks, queries, k, point)
         else:
-            assert self.built.kind == "ivf", "no other kind grows"
-            masks = [one.alive if chosen is None else chosen.mask(number, one) for number, one in enumerate(self.parts)]
-            inner = [(one.index, mask) for one, mask in zip(self.parts, masks, strict=True)]
-            proposed, scores, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
-            for one, theirs in zip(self.parts, proposed, strict=True):
-                one.number(theirs)
-            rows = self._best(proposed, scores)
+            rows, effort = self._live(queries, k, point)
         return rows, effort, round(self._per_effort * effort)
+
+    def _live(self, queries: Float32[Array, "m d"], k: int, point: Operating) -> tuple[Int64[Array, "m c"], int]:
+        """Candidates among the live rows.
+
+        Where few are dead, they are left out of what is proposed: to keep FAISS from them takes longer. Where too many
+        of the candidates of a query were dead, an ivf is asked again, among the live. An hnsw would get lost among the
+        dead: it is asked for twice as many at once, and proposes nothing where half of them are dead, so that all rows
+        are compared.
+        """
+        masks, ivf = [one.alive for one in self.parts], self.built.kind == "ivf"
+        if not len(self._dead):
+            return self._among([None] * len(masks), queries, k, point)
+        spare = (point.factor - 1) * k // DROPPED if ivf else point.factor * k
+        if ivf and len(self._dead) * k * point.factor > spare * self._total / 2:
+            return self._among(masks, queries, k, point)
+        wider = point if ivf else replace(point, factor=2 * point.factor)
+        rows, effort = self._among([None] * len(masks), queries, k, wider)
+        dead = self._dead.take(self._dead.searchsorted(rows), mode="clip") == rows
+        rows[dead] = -1
+        again = (np.count_nonzero(dead, axis=1) > spare).nonzero()[0]
+        if len(again):
+            rows[again] = self._among(masks, queries[again], k, point)[0] if ivf else -1
+        return rows, effort
+
+    @cached_property
+    def _total(self) -> int:
+        return sum(len(one.rows) for one in self.parts)
+
+    @cached_property
+    def _dead(self) -> Int64[Array, " n"]:
+        """Rows that it holds and that were deleted, ascending."""
+        return np.concatenate(
+            [one.rows[:0] if one.alive is None else one.rows[~one.alive.allowed] for one in self.parts]
+        )
+
+    def _among(
+        self, masks: Sequence[Mask | None], queries: Float32[Array, "m d"], k: int, point: Operating
+    ) -> tuple[Int64[Array, "m c"], int]:
+        """Candidates among those of each part that its mask allows, and the effort."""
+        if len(self.parts) == 1:
+            rows, _, effort = self.built.propose(queries, k, point, mask=masks[0])
+            self.parts[0].number(rows)
+            return rows, effort
+        assert self.built.kind == "ivf", "no other kind grows"
+        inner = [(one.index, mask) for one, mask in zip(self.parts, masks, strict=True)]
+        proposed, scores, effort = propose_parts(inner, prepared(queries, self.built.metric), k, point)
+        for one, theirs in zip(self.parts, proposed, strict=True):
+            one.number(theirs)
+        return self._best(proposed, scores), effort
 
     @cached_property
     def _per_effort(self) -> float:

@@ -1,0 +1,86 @@
+"""Deleted rows that an index still holds: never returned, and nothing is lost beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import latentstore as ls
+from latentstore.space.opened import OpenIndex
+from latentstore.types import METRICS
+
+N, D, GROUPS = 12_000, 32, 60
+
+
+@pytest.fixture(scope="module")
+def groups():
+    return np.random.default_rng(1).integers(0, GROUPS, N + 500)
+
+
+@pytest.fixture(scope="module")
+def vectors(groups):
+    generator = np.random.default_rng(0)
+    centres = generator.normal(0, 3, size=(GROUPS, D))
+    return (centres[groups] + generator.normal(size=(N + 500, D))).astype(np.float32)
+
+
+def recall(space, queries):
+    found, truth = space.search(queries, 10), space.search(queries, 10, recall=1.0)
+    assert not found.shortfall.any()
+    return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.ids, truth.ids, strict=True)])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("kind", "parts"), [("ivf", 1), ("ivf", 2), ("hnsw", 1)])
+def test_a_few_everywhere_and_all_of_one_kind(tmp_path, monkeypatch, vectors, groups, metric, kind, parts):
+    """Scattered, they are left out of what the index proposes; where they are all there is near a query, it is asked
+    again among the others."""
+    first = N if parts == 1 else N - 900
+    space = ls.open(tmp_path / "a.store").create_space("s", dim=D, metric=metric)
+    space.add([f"i{i}" for i in range(first)], vectors[:first], {"kind": groups[:first]})
+    space.build_index(kind, target_recall=0.95)
+    if parts == 2:
+        space.add([f"i{i}" for i in range(first, N)], vectors[first:N], {"kind": groups[first:N]})
+        space.extend_index()
+    assert len(space.searcher.index.parts) == parts
+    point, queries = space.searcher.index.built.operating(None), vectors[N:]
+    asked = []
+    among = OpenIndex._among
+    monkeypatch.setattr(
+        OpenIndex,
+        "_among",
+        lambda self, masks, queries, k, point: (
+            asked.append((masks[0], len(queries))) or among(self, masks, queries, k, point)
+        ),
+    )
+    scattered = np.arange(7, N, 500)
+    space.delete([f"i{i}" for i in scattered])
+    before = recall(space, queries)
+    assert before >= 0.93
+    if point.factor > 1:
+        assert asked[0] == (None, len(queries))
+        assert sum(count for _, count in asked[1:]) < len(queries) / 10
+    space.delete(where="kind = 3")
+    asked.clear()
+    near = vectors[N:][groups[N:] == 3]
+    assert recall(space, near) >= 0.9
+    assert recall(space, queries) >= before - 0.03
+    if point.factor > 1 and kind == "ivf":
+        assert asked[0] == (None, len(near))
+        assert asked[1] == (space.searcher.index.parts[0].alive, len(near))
+    gone = {f"i{i}" for i in scattered} | {f"i{i}" for i in np.flatnonzero(groups[:N] == 3)}
+    for asked_for in (queries, near):
+        assert not gone & set(space.search(asked_for, 10).ids.ravel())
+    together = space.search(near[:3], 10).ids.tolist()
+    assert [space.search(query, 10).ids.tolist() for query in near[:3]] == together
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_where_many_are_dead_only_the_live_are_found(tmp_path, vectors, groups, kind):
+    space = ls.open(tmp_path / "a.store").create_space("s", dim=D)
+    space.add([f"i{i}" for i in range(N)], vectors[:N], {"kind": groups[:N]})
+    space.build_index(kind, target_recall=0.95)
+    space.delete(where="kind < 40")
+    assert recall(space, vectors[N:]) >= 0.9
+    found = space.search(vectors[N:], 10, columns=["kind"])
+    assert set(found.columns["kind"].to_pylist()) <= set(range(40, GROUPS))
