@@ -5,10 +5,11 @@ which match a filter is the space's business, passed in as masks.
 """
 
 from latentstore.index.approximate import ApproximateIndex
-from latentstore.index.exact import InArray, blocks, exact_search, prepared, rank, scan, scan_block, scan_once
+from latentstore.index.exact import blocks, exact_search, prepared, scan, scan_block, scan_once
 from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
 from latentstore.index.probing import propose as propose_parts
+from latentstore.index.ranking import InArray, rank
 from latentstore.index.threads import one_thread
 from latentstore.index.tuning import Held, Operating
 

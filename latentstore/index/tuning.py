@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentstore.index.exact import InArray, blocks, prepared, rank, scan
+from latentstore.index.exact import blocks, prepared, scan
+from latentstore.index.ranking import InArray, rank
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
     from latentstore.index.approximate import ApproximateIndex
-    from latentstore.index.exact import Block, Vectors
+    from latentstore.index.exact import Block
     from latentstore.index.planner import Kind
+    from latentstore.index.ranking import Vectors
     from latentstore.types import Array
 
 TRAIN_PER_LIST = 64  # training vectors per inverted list: k-means gains little beyond
