@@ -65,5 +65,9 @@ class RemoteStore:
             Forbidden: SQL is off, or the key has no right to it.
             QueryRefused: See `LatentStore.sql`.
         """
-        body = {"query": query, "parameters": dict(parameters or {})}
+        from latentstore.sql.statement import plain_values, refuse_surrogates
+
+        if isinstance(query, str):
+            refuse_surrogates(query, "the query")
+        body = {"query": query, "parameters": plain_values(parameters or {})}
         return self._transport.table("POST", "/v1/sql", body)[0]

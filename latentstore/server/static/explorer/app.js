@@ -58,7 +58,7 @@ async function show(now, before) {
   const chosen = viewName();
   let view = views.get(chosen);
   if (!view) {
-    const View = await VIEWS[chosen][1]().catch((error) => { throw error instanceof TypeError ? unreachable() : error; }); // a view is fetched when it is first opened
+    const View = await VIEWS[chosen][1]().catch((error) => { throw error instanceof TypeError && /modul/i.test(error.message) ? unreachable() : error; }); // it is fetched when it is first opened; every browser says "module" where that failed
     if (mine !== turn) return;
     view = views.get(chosen) ?? new View({ snapshot, session, reload: (version) => set({ at: version }) });
     views.set(chosen, view);
