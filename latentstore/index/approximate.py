@@ -158,7 +158,8 @@ class ApproximateIndex:
     def choose_loop(self, m: int) -> None:
         """Tell FAISS how to search packed codes for m queries: this alone it takes from the index, not from a call.
 
-        What is found stays the same, so it does no harm that another thread chooses for its own search meanwhile.
+        Either finds the same but among candidates whose codes score alike, so it does no harm that another thread
+        chooses for its own search meanwhile.
         """
         if self._packed:
             inner, loop = self.faiss_index, 11 if m <= FEW else 0

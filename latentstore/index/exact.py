@@ -135,6 +135,8 @@ def scan_block(
     scores, found = np.empty((1, keep), np.float32), np.empty((1, keep), np.int64)
     nearest(pointer(query), pointer(vectors), d, 1, n, keep, pointer(scores), pointer(found))
     candidates: Int64[Array, "1 c"] = numbers[found]
+    if found.item(-1) < 0:  # what is infinitely far is not found
+        candidates[found < 0] = -1
     return candidates
 
 

@@ -1,34 +1,40 @@
 """Searches that arrive at the same time are answered by one call: what Python spends per call is most of a search.
 
-A search waits for no other, only for those that are there already: the event loop hands on what all connections sent
-before it looks at them again. While the processes that search (`Searchers`) are busy, what arrives is collected for the
-first that is free. Where there are none, the loop searches itself. A snapshot never changes, so the last answers are
-kept for who asks the same again.
+A search waits for those that are there already, not for others: the event loop hands on what all connections sent
+before it looks at them again. While the processes that search (`Searchers`) have enough, what arrives is collected for
+the first that can take more. Where there are none, the loop searches itself. A snapshot never changes, so the last
+answers are kept for who asks the same again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latentstore.server.answers import encoded_hits, identity
 from latentstore.server.searchers import AHEAD, Searchers
 
 if TYPE_CHECKING:
-    from latentstore.server.searchers import Searcher
+    from jaxtyping import Bool
+
     from latentstore.space import EmbeddingSpace
     from latentstore.types import Array
 
     Query: TypeAlias = Sequence[float] | Array | array[float]
+    Asked: TypeAlias = tuple[Query, "Name | None", "Told"]
 
 WORTH = 8  # queries of one call take hardly longer than one: fewer are not kept for the next
 MOST = 64  # queries of one call: a longer one would keep the others waiting
 KEPT, KEPT_BYTES = 1024, 8192  # answers kept, and how long a query and its answer may be together: 8 MB
 Told = Callable[[bytes | Exception], None]  # takes the encoded hits of a search, or what is wrong with it
+
+log = logging.getLogger("latentstore.server")
 
 
 class Batch:
@@ -37,39 +43,30 @@ class Batch:
     Attributes:
         space: It; held, so that its id names no other.
         k: Neighbours of each.
-        queries: Vectors, unchecked: as arrays of doubles, what is none of them as it was given.
-        names: What the same search is known by, of each.
-        told: Who waits for each answer.
+        asked: Of each the vector, unchecked; what the same search is known by; and who waits for the answer.
     """
 
-    def __init__(self, space: EmbeddingSpace, k: int, kept: KeptAnswers) -> None:
-        self.space, self.k, self._kept = space, k, kept
-        self.queries: list[Query] = []
-        self.names: list[Name | None] = []
-        self.told: list[Told] = []
+    def __init__(self, space: EmbeddingSpace, k: int, kept: KeptAnswers, asked: Iterable[Asked] = ()) -> None:
+        self.space, self.k, self._kept, self.asked = space, k, kept, list(asked)
 
     def __len__(self) -> int:
-        return len(self.queries)
+        return len(self.asked)
 
     @property
-    def key(self) -> tuple[int, int]:
-        """What searches must share to be answered together."""
-        return id(self.space), self.k
-
-    def add(self, query: Query, name: Name | None, told: Told) -> None:
-        """One more."""
-        self.queries.append(query)
-        self.names.append(name)
-        self.told.append(told)
+    def queries(self) -> list[Any]:
+        """The vectors."""
+        return [query for query, _, _ in self.asked]
 
     def split(self, most: int) -> Batch:
         """Those that wait longest, which leave it."""
-        first = Batch(self.space, self.k, self._kept)
-        for name in ("queries", "names", "told"):
-            mine = getattr(self, name)
-            setattr(first, name, mine[:most])
-            del mine[:most]
-        return first
+        first, self.asked = self.asked[:most], self.asked[most:]
+        return Batch(self.space, self.k, self._kept, first)
+
+    def leave_out(self, which: Bool[Array, " m"]) -> Batch:
+        """Some, which leave it."""
+        out = Batch(self.space, self.k, self._kept, compress(self.asked, which))
+        self.asked = list(compress(self.asked, ~which))
+        return out
 
     def settle(self, found: Sequence[bytes] | None = None) -> None:
         """Tell each its answer, or what is wrong with its query.
@@ -80,17 +77,18 @@ class Batch:
         if found is None and len(self) > 1:
             with contextlib.suppress(Exception):  # of one of them: each is asked alone below, and gets its own
                 found = encoded_hits(self.space, self.queries, self.k).splitlines()
-        for number, told in enumerate(self.told):
+        for number, (query, name, told) in enumerate(self.asked):
+            answer: bytes | Exception
             try:
-                hits = self._alone(number) if found is None else found[number]
+                answer = encoded_hits(self.space, [query], self.k).rstrip() if found is None else found[number]
             except Exception as error:  # passed on to who waits
-                told(error)
+                answer = error
             else:
-                told(hits)
-                self._kept.put(self.names[number], hits)
-
-    def _alone(self, number: int) -> bytes:
-        return encoded_hits(self.space, self.queries[number : number + 1], self.k).rstrip()
+                self._kept.put(name, answer)
+            try:
+                told(answer)
+            except Exception:  # the others wait for theirs
+                log.exception("an answer cannot be given")
 
 
 Name = tuple[str, str, int, bytes]  # space, identity of its snapshot, k, vector
@@ -134,10 +132,11 @@ class Batcher:
 
     def __init__(self, searchers: Searchers) -> None:
         self._searchers = searchers
-        self._waiting: dict[tuple[int, int], Batch] = {}  # which more may join, in the order of arrival
+        self._waiting: dict[tuple[int, int], Batch] = {}  # by space and k; the first is the next
+        self._due = False  # whether they are handed on once this turn of the loop is over
         self._kept = KeptAnswers()
         self._loop: asyncio.AbstractEventLoop | None = None
-        searchers.when_free(self._give)
+        searchers.when_free(self._hand_on)
 
     def search(self, space: EmbeddingSpace, query: Query, k: int, told: Told) -> None:
         """Find the k nearest items of a vector (d,), once this turn of the loop is over.
@@ -151,50 +150,49 @@ class Batcher:
         loop = self._loop = self._loop or asyncio.get_running_loop()  # asking for it is a call of the system
         with contextlib.suppress(TypeError, OverflowError):  # no numbers, or none that a vector can have
             query = array("d", query)
+        if not isinstance(query, array) or len(query) != space.dim:  # it must not spoil the batch of others
+            loop.call_soon(Batch(space, k, self._kept, [(query, None, told)]).settle)
+            return
         name = KeptAnswers.name(space, query, k)
         if (known := self._kept.get(name)) is not None:
             loop.call_soon(told, known)  # not now: answers that are written together wake who reads them once
             return
-        batch = self._waiting.get((id(space), k))
+        key = id(space), k
+        batch = self._waiting.get(key)
         if batch is None:
-            batch = self._waiting[id(space), k] = Batch(space, k, self._kept)
-            loop.call_soon(self._hand_on, batch)
-        batch.add(query, name, told)
+            batch = self._waiting[key] = Batch(space, k, self._kept)
+        batch.asked.append((query, name, told))
+        if not self._due:
+            self._due = True
+            loop.call_soon(self._hand_on)
 
-    def _hand_on(self, batch: Batch) -> None:
-        if self._waiting.get(batch.key) is not batch:
-            return
-        if self._searchers.hold(batch.space):
-            searcher = self._searchers.free(batch.space)
-            if searcher is not None:
-                self._give(searcher)
-            return
-        while batch:
-            self._take(batch, MOST).settle()
-
-    def _give(self, searcher: Searcher | None) -> None:
-        """What waits longest for a process to it; without one, what nobody would answer any more is."""
-        if searcher is None:
-            for batch in list(self._waiting.values()):
-                self._hand_on(batch)
-            return
-        while searcher.free:
-            held = next((one for one in self._waiting.values() if searcher.holds(one.space)), None)
-            if held is None:
+    def _hand_on(self) -> None:
+        """Give what waits to the processes that can take more; what none of them holds is answered here."""
+        self._due = False
+        for key, batch in list(self._waiting.items()):
+            while batch and not self._searchers.hold(batch.space):
+                self._take(key, MOST).settle()
+        while True:
+            able = ((key, self._searchers.free(batch.space)) for key, batch in self._waiting.items())
+            chosen = next(((key, searcher) for key, searcher in able if searcher is not None), None)
+            if chosen is None:
                 return
-            searcher.ask(self._take(held, self._share()))
+            key, searcher = chosen
+            searcher.ask(self._take(key, self._share()))
 
     def _share(self) -> int:
         """How many searches make the next batch.
 
         As many for each that a process may have as for the event loop, which reads and writes meanwhile: were one given
-        all that wait, each would wait for the others.
+        all that wait, each would wait for the others. Of few, as many for each process.
         """
-        known = self._searchers.asked + sum(len(one) for one in self._waiting.values())
-        return min(MOST, max(WORTH, -(-known // (AHEAD * self._searchers.ready + 1))))
+        known, processes = self._searchers.asked + sum(map(len, self._waiting.values())), self._searchers.ready or 1
+        return min(MOST, max(-(-known // (AHEAD * processes + 1)), min(WORTH, -(-known // processes))))
 
-    def _take(self, batch: Batch, most: int) -> Batch:
+    def _take(self, key: tuple[int, int], most: int) -> Batch:
+        """The first of those that wait; the others have their turn after what else waits."""
+        batch = self._waiting.pop(key)
         taken = batch.split(most)
-        if not batch:
-            del self._waiting[batch.key]
+        if batch:
+            self._waiting[key] = batch
         return taken

@@ -7,34 +7,42 @@ other, whatever is wrong with it included, is answered by the application the or
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from latentstore.server import limits, refusals
 from latentstore.server.handlers import queries
-from latentstore.server.heads import Headers, Scope, answer_headers, text
+from latentstore.server.heads import ALWAYS, Headers, Scope, answer_headers, text
 from latentstore.server.logs import log_request, request_id
-from latentstore.server.routes import ARROW, JSON, Route
+from latentstore.server.routes import ARROW, JSON
+from latentstore.server.wire.queries import K
 
 if TYPE_CHECKING:
     from latentstore.server.calls import Service
     from latentstore.server.guard import Guard
     from latentstore.server.routes import Router
 
-Reply = Callable[[Headers, bytes], None]
 _MEDIA, _ARROW = JSON.encode(), ARROW.encode()
+
+
+class Reply(Protocol):
+    """Sends an answer."""
+
+    def __call__(self, headers: Headers, body: bytes, status: int = 200) -> None:
+        """Once."""
+        ...
 
 
 class Plain(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What of `SearchAsked` is a plain search."""
 
     query: list[float]
-    k: int = 10
+    k: int = K
 
 
-_decode = msgspec.json.Decoder(Plain).decode
+_decode, _encode = msgspec.json.Decoder(Plain).decode, msgspec.json.Encoder().encode
 
 
 class Direct:
@@ -48,51 +56,89 @@ class Direct:
 
     def __init__(self, service: Service, guard: Guard, router: Router) -> None:
         self._service, self._guard, self._router, self._most = service, guard, router, service.limits.body
+        self._open: set[_Open] = set()
 
     def take(self, scope: Scope, body: bytes | bytearray, reply: Reply, otherwise: Callable[[], None]) -> bool:
-        """Whether it is one, and allowed: then `reply` or `otherwise` is called, before this returns or later.
+        """Whether it is one, and allowed: then one of both is called later.
 
         Args:
             scope: ASGI's.
             body: All of it.
-            reply: Takes the answer's headers and body.
+            reply: Sends the answer.
             otherwise: Has the request answered the ordinary way, which says what is wrong with it.
         """
         began = perf_counter()
-        found = self._router.find(scope["method"], scope["raw_path"])
-        if not isinstance(found, tuple) or found[0].handler is not queries.search or scope["query_string"]:
-            return False
-        (route, path), headers = found, dict(scope["headers"])
-        if headers.get(b"content-type") != _MEDIA or _ARROW in headers.get(b"accept", b"") or len(body) > self._most:
-            return False
         try:
-            key = self._guard.check(scope["headers"], headers, route.right)
+            found = self._router.find(scope["method"], scope["raw_path"])
+            if not isinstance(found, tuple) or found[0].handler is not queries.search or scope["query_string"]:
+                return False
+            (route, path), headers = found, dict(scope["headers"])
+            if headers.get(b"content-type") != _MEDIA or _ARROW in headers.get(b"accept", b""):
+                return False
+            self._guard.check_headers(scope["headers"], headers)
+            key = self._guard.check_key(text(headers, b"authorization"), route.right)
+            if len(body) > self._most:
+                return False
             space, asked = self._service.spaces.get(path["space"]), _decode(body)
-            if asked.k > self._service.limits.k or not queries.is_short(space):
+            within = 0 < asked.k <= self._service.limits.k and len(asked.query) == space.dim
+            if not within or not queries.is_short(space):
                 return False
         except Exception:  # which the ordinary way meets again, and answers
             return False
-        self._service.batcher.search(
-            space, asked.query, asked.k, partial(self._answered, scope, headers, route, key, began, reply, otherwise)
-        )
+        one = _Open(self, scope, route.path, request_id(text(headers, b"x-request-id")), key, began, reply, otherwise)
+        self._open.add(one)
+        self._service.batcher.search(space, asked.query, asked.k, one.told)
         return True
 
-    def _answered(
+    def refuse_late(self, before: float) -> None:
+        """Tell those that wait since before then that it takes too long."""
+        slow = limits.too_slow(self._service.limits.seconds)
+        for one in [one for one in self._open if one.began < before]:
+            one.answer(_encode(refusals.body_of(slow)), slow.status, (*ALWAYS, *slow.headers))
+
+    def done(self, one: _Open, status: int) -> None:
+        """Count one that was answered."""
+        self._open.discard(one)
+        seconds = perf_counter() - one.began
+        self._service.metrics.observe(one.path, status, seconds)
+        log_request(one.scope, one.asked, status, one.key, seconds)
+
+    def leave(self, one: _Open) -> bool:
+        """Let one go that is not answered here; whether it still waited."""
+        waited = one in self._open
+        self._open.discard(one)
+        return waited
+
+
+class _Open:
+    """A search that waits for its answer."""
+
+    __slots__ = ("_direct", "_otherwise", "_reply", "asked", "began", "key", "path", "scope")
+
+    def __init__(
         self,
+        direct: Direct,
         scope: Scope,
-        headers: dict[bytes, bytes],
-        route: Route,
+        path: str,
+        asked: str,
         key: str,
         began: float,
         reply: Reply,
         otherwise: Callable[[], None],
-        found: bytes | Exception,
     ) -> None:
+        self.scope, self.path, self.asked, self.key, self.began = scope, path, asked, key, began
+        self._direct, self._reply, self._otherwise = direct, reply, otherwise
+
+    def told(self, found: bytes | Exception) -> None:
+        """The hits are there, or what is wrong with the query."""
+        if not self._direct.leave(self):
+            return  # it was refused meanwhile
         if isinstance(found, Exception):
-            otherwise()
-            return
-        asked = request_id(text(headers, b"x-request-id"))
-        reply(answer_headers(JSON, len(found), asked), found)
-        seconds = perf_counter() - began
-        self._service.metrics.observe(route.path, 200, seconds)
-        log_request(scope, asked, 200, key, seconds)
+            self._otherwise()
+        else:
+            self.answer(found)
+
+    def answer(self, body: bytes, status: int = 200, more: Headers = ALWAYS) -> None:
+        """Send an answer."""
+        self._reply(answer_headers(JSON, len(body), self.asked, more), body, status)
+        self._direct.done(self, status)

@@ -1,4 +1,4 @@
-"""Who may ask: checked on every route before a byte of the body is read.
+"""Who may ask: checked on every route before the body is looked at.
 
 Host and Origin are checked on all methods: a page that a browser shows from elsewhere must not reach a service on this
 machine, not even by a name that it makes point here (DNS rebinding).
@@ -50,11 +50,6 @@ class Guard:
         if stamp != self._stamp:
             self._keys, self._stamp = read_keys(self._store), stamp
             self._open = False
-
-    def check(self, pairs: Sequence[tuple[bytes, bytes]], headers: dict[bytes, bytes], right: str) -> str:
-        """Refuse a request that may not have what needs this right; returns its key's name, "" without one."""
-        self.check_headers(pairs, headers)
-        return self.check_key(text(headers, b"authorization"), right)
 
     def check_headers(self, pairs: Sequence[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> None:
         """Refuse a request to another address, and one whose headers can be read in two ways.

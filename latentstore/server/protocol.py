@@ -19,20 +19,27 @@ HEAD = 64 << 10  # bytes of a request line and its headers
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends a connection whose request line and headers are larger than `HEAD`."""
+    """Ends a connection whose request line and headers are larger than `HEAD`.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    Args:
+        direct: Answers what needs no task.
+        options: As `HttpToolsProtocol`.
+    """
+
+    def __init__(self, *, direct: Direct, **options: Any) -> None:
+        super().__init__(**options)
         self._inside, self._received, self._begun = False, 0, 0
-        self._direct: Direct | None = getattr(self.config.app, "direct", None)
+        self._direct = direct
         self._feeding = False
         self._ready: tuple[RequestResponseCycle, Any] | None = None  # to be answered, once the bytes at hand are read
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the connection. What a request came with before its head began belongs to the one before."""
         begun, self._feeding = self._begun, True
-        super().data_received(data)
-        self._feeding = False
+        try:
+            super().data_received(data)
+        finally:
+            self._feeding = False
         if self._inside and self._begun == begun:
             self._received += len(data)
             if self._received > HEAD:
@@ -67,15 +74,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._answer_in_task(cycle, app)
 
     def _answer(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Without a task if the whole request is there and the application can do so."""
+        """Without a task if the whole request is there and can be answered so."""
         scope: Any = cycle.scope
         ordinary = partial(self._answer_in_task, cycle, app)
-        if (
-            self._direct is None
-            or cycle.more_body
-            or app is not self.app
-            or not self._direct.take(scope, cycle.body, partial(_reply, cycle), ordinary)
-        ):
+        # Nothing waits for who does not read: one answer at most is held for a connection whose buffer is full.
+        at_once = not (cycle.more_body or cycle.flow.write_paused or self.transport.is_closing()) and app is self.app
+        if not at_once or not self._direct.take(scope, cycle.body, partial(_reply_directly, cycle), ordinary):
             ordinary()
 
     def _answer_in_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -122,7 +126,7 @@ class _InOnePiece:
 
 def _reply(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes, status: int = 200) -> None:
     """Send an answer, unless the caller went away."""
-    if cycle.disconnected:
+    if cycle.disconnected or cycle.transport.is_closing():
         return
     parts = [STATUS_LINE[status]]
     for name, value in (*cycle.default_headers, *headers):
@@ -139,3 +143,17 @@ def _reply(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], 
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+
+
+def _reply_directly(
+    cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes, status: int = 200
+) -> None:
+    """`_reply`, and what uvicorn does where a task ends: nothing is kept of the request."""
+    try:
+        _reply(cycle, headers, body, status)
+    finally:
+        cycle.on_response, cycle.body = _nothing, bytearray()
+
+
+def _nothing() -> None:
+    pass

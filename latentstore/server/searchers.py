@@ -13,7 +13,6 @@ import os
 import socket
 import subprocess
 import sys
-from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,12 +57,12 @@ class Searchers:
     def __init__(self, store: Path, count: int) -> None:
         self._store, self._count = store, count
         self._searchers: list[Searcher] = []
-        self._free: Callable[[Searcher | None], None] = lambda _: None
+        self._free: Callable[[], None] = lambda: None
         self._ended = -PAUSE
         self._closed = False
 
-    def when_free(self, call: Callable[[Searcher | None], None]) -> None:
-        """Whom to call with a process that has nothing to do; with None when one answers no longer."""
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Whom to call when one of them can be asked more, and when one answers no longer."""
         self._free = call
 
     async def follow(self, versions: Mapping[str, tuple[int, str]]) -> None:
@@ -85,8 +84,9 @@ class Searchers:
         return any(one.holds(space) for one in self._searchers)
 
     def free(self, space: EmbeddingSpace) -> Searcher | None:
-        """One of those that have nothing to do."""
-        return next((one for one in self._searchers if one.free and one.holds(space)), None)
+        """The one with the least to do of those that can be asked more."""
+        able = (one for one in self._searchers if one.free and one.holds(space))
+        return min(able, key=lambda one: one.asked, default=None)
 
     @property
     def ready(self) -> int:
@@ -110,7 +110,7 @@ class Searchers:
             return
         self._ended = monotonic()
         log.error("a process that searches has ended; another is started", extra={"error": searcher.end()})
-        self._free(None)
+        self._free()
 
 
 class Searcher(asyncio.Protocol):
@@ -125,7 +125,7 @@ class Searcher(asyncio.Protocol):
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        when_free: Callable[[Searcher | None], None],
+        when_free: Callable[[], None],
         when_lost: Callable[[Searcher], None],
     ) -> None:
         self.holding: dict[str, str] = {}
@@ -140,7 +140,7 @@ class Searcher(asyncio.Protocol):
 
     @classmethod
     async def started(
-        cls, store: Path, when_free: Callable[[Searcher | None], None], when_lost: Callable[[Searcher], None]
+        cls, store: Path, when_free: Callable[[], None], when_lost: Callable[[Searcher], None]
     ) -> Searcher:
         """Start one; it holds nothing yet."""
         ours, theirs = socket.socketpair()
@@ -166,7 +166,7 @@ class Searcher(asyncio.Protocol):
             self._told = self._wanted
             self.opening, self._since = True, monotonic()
             self._send({"spaces": self._told})
-            self._when_free(None)
+            self._when_free()
 
     @property
     def free(self) -> bool:
@@ -174,7 +174,7 @@ class Searcher(asyncio.Protocol):
         return not self.opening and len(self._batches) < AHEAD and self._wanted == self._told
 
     def waits(self) -> float:
-        """Seconds since it was asked what it has not answered."""
+        """Seconds since it could begin with what it has not answered."""
         return monotonic() - self._since if self.opening or self._batches else 0.0
 
     def holds(self, space: EmbeddingSpace) -> bool:
@@ -183,15 +183,18 @@ class Searcher(asyncio.Protocol):
 
     def ask(self, batch: Batch) -> None:
         """Search; the batch is settled when the answer comes."""
-        vectors = [query for query in batch.queries if isinstance(query, array) and len(query) == batch.space.dim]
-        if len(vectors) < len(batch.queries):  # what else they are is said to each by the loop
-            batch.settle()
-            return
         with np.errstate(over="ignore"):  # what becomes infinite is refused
-            queries = np.frombuffer(b"".join(vectors)).astype(np.float32)
+            queries = np.frombuffer(b"".join(batch.queries), np.float64).reshape(len(batch), -1).astype(np.float32)
+        squares = np.einsum("nd,nd->n", queries, queries)
+        good = np.isfinite(squares) & (squares > 0) if batch.space.metric == "cosine" else np.isfinite(squares)
+        if not good.all():  # what is wrong with them is said by the loop
+            batch.leave_out(~good).settle()
+            queries = queries[good]
+        if not len(queries):
+            return
         self._batches.append(batch)
         self.asked, self._since = self.asked + len(batch), monotonic()
-        head = {"space": batch.space.name, "k": batch.k, "queries": len(batch.queries)}
+        head = {"space": batch.space.name, "k": batch.k, "queries": len(batch)}
         self._send(head, queries.tobytes())
 
     def end(self) -> str:
@@ -203,9 +206,9 @@ class Searcher(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """It has ended: what it was asked is answered here."""
         self.holding, self.opening = {}, True
+        self._when_lost(self)
         while self._batches:
             self._batches.popleft().settle()
-        self._when_lost(self)
 
     def data_received(self, data: bytes) -> None:
         """Parts of its answers, each a frame."""
@@ -225,12 +228,12 @@ class Searcher(asyncio.Protocol):
             self.holding, self.opening = head["holding"], False
             self._catch_up()
             if self.free:
-                self._when_free(self)
+                self._when_free()
             return
-        batch = self._batches.popleft()
+        batch, self._since = self._batches.popleft(), monotonic()
         self._catch_up()
         if self.free:
-            self._when_free(self)  # first: it searches while these are told
+            self._when_free()  # first: it searches while these are told
         self.asked -= len(batch)
         # Where one of them is wrong, each is told what is wrong with its own by the loop.
         batch.settle(None if head["refused"] else body.splitlines())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,11 @@ def make_server(app: App, **options: Any) -> uvicorn.Server:
 
     from latentstore.server.protocol import BoundedProtocol
 
+    protocol: Any = partial(BoundedProtocol, direct=app.direct)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",  # else a start that fails would go unsaid
         log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from latentstore.space.indexing import current_index, open_part, span
 from latentstore.types import ends_missing
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int64
+    from jaxtyping import Bool, Float32, Int64
 
     from latentstore.index import Operating
     from latentstore.space.row_sets import RowSet
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 DROPPED = 8  # one in so many of the candidates beyond k may be dead
+SLACK = 8  # more candidates of an hnsw than are dead on average: of few, all may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,32 +99,55 @@ class OpenIndex:
         if chosen is not None:
             masks = [chosen.mask(number, one) for number, one in enumerate(self.parts)]
             rows, effort = self._among(masks, queries, k, point)
+        elif not len(self._dead):
+            rows, effort = self._among([None] * len(self.parts), queries, k, point)
         else:
-            rows, effort = self._live(queries, k, point)
+            rows, effort = (self._live if self.built.kind == "ivf" else self._reached)(queries, k, point)
         return rows, effort, round(self._per_effort * effort)
 
-    def _live(self, queries: Float32[Array, "m d"], k: int, point: Operating) -> tuple[Int64[Array, "m c"], int]:
-        """Candidates among the live rows.
+    def lost(self, rows: Int64[Array, "m c"]) -> Bool[Array, " m"] | None:
+        """Queries for which it knows of no near rows, None where that cannot be: an hnsw may reach hardly any but dead
+        ones."""
+        if self.built.kind == "ivf" or not len(self._dead):
+            return None
+        return np.asarray((rows < 0).all(axis=1))
 
-        Where few are dead, they are left out of what is proposed: to keep FAISS from them takes longer. Where too many
-        of the candidates of a query were dead, an ivf is asked again, among the live. An hnsw would get lost among the
-        dead: it is asked for twice as many at once, and proposes nothing where half of them are dead, so that all rows
-        are compared.
+    def _live(self, queries: Float32[Array, "m d"], k: int, point: Operating) -> tuple[Int64[Array, "m c"], int]:
+        """Candidates of an ivf among the live rows.
+
+        Where few are dead, they are left out of what is proposed: to keep FAISS from them takes longer. A query whose
+        candidates were dead too often is asked again, among the live.
         """
-        masks, ivf = [one.alive for one in self.parts], self.built.kind == "ivf"
-        if not len(self._dead):
-            return self._among([None] * len(masks), queries, k, point)
-        spare = (point.factor - 1) * k // DROPPED if ivf else point.factor * k
-        if ivf and len(self._dead) * k * point.factor > spare * self._total / 2:
+        masks, spare = [one.alive for one in self.parts], (point.factor - 1) * k // DROPPED
+        if len(self._dead) * k * point.factor > spare * self._total / 2:
             return self._among(masks, queries, k, point)
-        wider = point if ivf else replace(point, factor=2 * point.factor)
-        rows, effort = self._among([None] * len(masks), queries, k, wider)
+        rows, effort = self._among([None] * len(masks), queries, k, point)
+        again = (self._drop_dead(rows) > spare).nonzero()[0]
+        if len(again):
+            rows[again], more = self._among(masks, queries[again], k, point)
+            effort = max(effort, more)
+        return rows, effort
+
+    def _reached(self, queries: Float32[Array, "m d"], k: int, point: Operating) -> tuple[Int64[Array, "m c"], int]:
+        """Candidates of an hnsw among the live rows: it would get lost among dead ones, were it kept from them.
+
+        It looks for as many more as may be dead. Where the dead lie so that too few live ones remain, it proposes none:
+        see `lost`.
+        """
+        wanted, live = k * point.factor, max(self.alive, 1) / self._total
+        more = math.ceil(2 * wanted * (1 - live) / live) + SLACK
+        wider = replace(point, factor=1, effort=math.ceil(point.effort / live))
+        rows, effort = self._among([None] * len(self.parts), queries, min(wanted + more, self._total), wider)
+        self._drop_dead(rows)
+        found = np.count_nonzero(rows >= 0, axis=1)
+        rows[found < min(wanted, self.alive)] = -1
+        return rows, effort
+
+    def _drop_dead(self, rows: Int64[Array, "m c"]) -> Int64[Array, " m"]:
+        """Leave dead rows out; returns how many of each query they were."""
         dead = self._dead.take(self._dead.searchsorted(rows), mode="clip") == rows
         rows[dead] = -1
-        again = (np.count_nonzero(dead, axis=1) > spare).nonzero()[0]
-        if len(again):
-            rows[again] = self._among(masks, queries[again], k, point)[0] if ivf else -1
-        return rows, effort
+        return np.asarray(np.count_nonzero(dead, axis=1))
 
     @cached_property
     def _total(self) -> int:
@@ -189,7 +214,9 @@ def open_index(snapshot: Snapshot, earlier: OpenIndex | None = None) -> OpenInde
     live = len(snapshot) - len(snapshot.live_rows(covers))
     # All live rows below `covers` are in the index: it holds a dead one only if it holds more rows than they are.
     whole = live == sum(len(one.rows) for one in parts)
-    return OpenIndex(tuple(_with_alive(snapshot, one, whole) for one in parts), covers, record)
+    opened = OpenIndex(tuple(_with_alive(snapshot, one, whole) for one in parts), covers, record)
+    _ = opened._dead  # no search waits for it
+    return opened
 
 
 def _with_alive(snapshot: Snapshot, part: Part, whole: bool) -> Part:

@@ -164,6 +164,7 @@ class Searcher:
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         snapshot = self.snapshot
         candidates, effort, compared = index.propose(queries, k, point, chosen)
+        lost = index.lost(candidates) if chosen is None else None
         explanation.watch.lap("index")
         explanation.index, explanation.effort = index.built.factory, effort
         explanation.compared += compared
@@ -181,8 +182,9 @@ class Searcher:
         explanation.ranked += candidates.shape[1]
         explanation.watch.lap("rank")
         # An index proposes what its lists hold; where that is fewer than k though more rows match, look at them all.
-        if ends_missing(rows):
-            short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, explanation.matching))
+        if ends_missing(rows) or (lost is not None and lost.any()):
+            few = (rows >= 0).sum(axis=1) < min(k, explanation.matching)
+            short = np.flatnonzero(few if lost is None else few | lost)
             if len(short):
                 rows[short], distances[short] = self._exactly(queries[short], k, chosen, explanation)
         return rows, distances

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import socket
 import struct
+import subprocess
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
 import latentstore as ls
+from latentstore.server import ServerLimits
+from latentstore.server.batching import MOST, Batcher
+from latentstore.server.direct import Direct
 from latentstore.server.keys import create_key
+from latentstore.server.searchers import AHEAD
 from tests.http.conftest import serving
 
 SEARCH = "/v1/spaces/small/search"
@@ -191,3 +200,146 @@ def test_who_goes_away_is_not_missed(store):
                 one.socket.sendall(b"".join(request({"query": query})) * 5)
         expected = ls.open(store, mode="r").space("small", at="production").search([0.5] * 6).ids.tolist()
         assert client.post(SEARCH, json={"query": [0.5] * 6}).json()["ids"] == expected
+
+
+def test_garbage_behind_a_search_harms_nobody_else(store):
+    """The connection is closed before the first of its searches is answered, with a second one in line."""
+    for searchers in (0, 1):
+        with serving(store, searchers=searchers) as client, Connection(client) as other:
+            for query in vectors(30):
+                with Connection(client) as one:
+                    one.socket.sendall(b"".join(request({"query": query})) * 2 + b"\x00garbage\r\n\r\n")
+                    other.socket.sendall(b"".join(request({"query": query})))
+                    assert other.answer()[0] == 200
+            assert "latentstore_searchers" in client.get("/metrics").text
+
+
+def test_who_does_not_read_is_not_answered_without_end(store):
+    """One search after the other with large answers that are not read: the service holds a few, not all of them."""
+    with serving(store) as client:
+        size = len(client.post(SEARCH, json={"query": [0.5] * 6, "k": 1000}).content)
+        with Connection(client) as one:
+            one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            before = resident()
+            for number in range(2000):
+                one.socket.sendall(b"".join(request({"query": [number] * 6, "k": 1000})))
+                time.sleep(0.002)  # so that each comes alone
+            assert resident() - before < 2000 * size / 4
+        assert client.post(SEARCH, json={"query": [0.5] * 6}).status_code == 200
+
+
+def resident():
+    """Bytes of this process, of which the service is a thread."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_search_that_takes_too_long_is_refused(store):
+    """While the process that searches hangs."""
+    with serving(store, searchers=1, limits=ServerLimits(seconds=0.6)) as client:
+        wait_for = time.monotonic() + 20
+        while "latentstore_searchers 1.0" not in client.get("/metrics").text:
+            assert time.monotonic() < wait_for
+        listed = subprocess.run(
+            ["pgrep", "-P", str(os.getpid()), "-f", "search_process"], capture_output=True, text=True
+        )
+        pid = int(listed.stdout.split()[-1])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with Connection(client) as one:
+                one.socket.sendall(b"".join(request({"query": [0.5] * 6})))
+                status, headers, content = one.answer()
+            assert (status, headers["retry-after"]) == (503, "5")
+            assert b"TooSlow" in content
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_what_comes_whole_is_taken_and_nothing_else(store, monkeypatch):
+    taken, take = [], Direct.take
+    monkeypatch.setattr(Direct, "take", lambda self, *given: taken.append(take(self, *given)) or taken[-1])
+    with serving(store) as client, Connection(client) as one:
+        for body, expected in (
+            ({"query": [0.5] * 6}, [True]),
+            ({"query": [0.5] * 6, "where": "label = 'Bag'"}, [False]),
+            ({"query": [0.5] * 5}, [False]),
+        ):
+            one.socket.sendall(b"".join(request(body)))
+            one.answer()
+            assert taken == expected
+            taken.clear()
+        head, body = request({"query": [0.5] * 6})
+        one.socket.sendall(head)
+        time.sleep(0.1)
+        one.socket.sendall(body)
+        assert one.answer()[0] == 200
+        assert taken == []
+
+
+class Slow:
+    """Processes that answer when they are told to: the contract of `Searchers`, of which the batcher knows no more."""
+
+    def __init__(self, count):
+        self.out = [[] for _ in range(count)]
+        self.ready, self.most, self.served = count, 0, [0] * count
+        self.call = None
+
+    def when_free(self, call):
+        self.call = call
+
+    def hold(self, _):
+        return True
+
+    @property
+    def asked(self):
+        return sum(len(batch) for batches in self.out for batch in batches)
+
+    def free(self, _):
+        able = [number for number, batches in enumerate(self.out) if len(batches) < AHEAD]
+        if not able:
+            return None
+        number = min(able, key=lambda one: sum(map(len, self.out[one])))
+        return type("One", (), {"ask": lambda _, batch: self.ask(number, batch)})()
+
+    def ask(self, number, batch):
+        self.out[number].append(batch)
+        self.most = max(self.most, len(batch))
+
+    def answer(self):
+        """One batch of each."""
+        for number, batches in enumerate(self.out):
+            if batches:
+                batch = batches.pop(0)
+                self.served[number] += len(batch)
+                self.call()
+                batch.settle([b"{}"] * len(batch))
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+@pytest.mark.parametrize("clients", [1, 16, 300])
+def test_nobody_waits_for_ever_and_every_process_has_work(store, processes, clients):
+    """Clients that ask again as soon as they are answered, and one that asks for another number of neighbours."""
+    space, slow, rounds = ls.open(store, mode="r").space("small"), Slow(processes), []
+
+    async def load():
+        batcher = Batcher(slow)
+        numbers = iter(range(10**9))
+
+        def again(_):
+            batcher.search(space, [next(numbers), 0, 0, 0, 0, 0], 10, again)
+
+        for _ in range(clients):
+            again(None)
+        await asyncio.sleep(0)
+        for turn in range(200):
+            if turn == 20:
+                batcher.search(space, [0.5] * 6, 5, lambda _, turn=turn: rounds.append(turn))
+            slow.answer()
+            if rounds:
+                break
+            await asyncio.sleep(0)
+
+    asyncio.run(load())
+    assert rounds, "the search for five was never answered"
+    assert slow.most <= MOST
+    if clients >= 16:
+        assert min(slow.served) > 0

@@ -8,12 +8,14 @@ import msgspec
 
 from latentstore.server.wire.base import Asked, Point, Points
 
+K = 10  # neighbours, where nothing else is asked for
+
 
 class SearchAsked(Asked, kw_only=True, frozen=True):
     """Find the nearest items; see `EmbeddingSpace.search`."""
 
     query: Points | None = None
-    k: int = 10
+    k: int = K
     where: str | None = None
     columns: list[str] | None = None
     recall: float | None = None
@@ -60,7 +62,7 @@ class EditAsked(Asked, kw_only=True, frozen=True):
     """Compute a point by the algebra, and look around it."""
 
     query: Point
-    k: int = 10
+    k: int = K
     pictures: bool = True
 
 

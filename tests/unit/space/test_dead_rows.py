@@ -84,3 +84,35 @@ def test_where_many_are_dead_only_the_live_are_found(tmp_path, vectors, groups, 
     assert recall(space, vectors[N:]) >= 0.9
     found = space.search(vectors[N:], 10, columns=["kind"])
     assert set(found.columns["kind"].to_pylist()) <= set(range(40, GROUPS))
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_rows_beside_the_index_hide_none_in_it(tmp_path, kind):
+    """All near rows that the index holds are dead, and as many as are asked for lie beside it, far away."""
+    space = ls.open(tmp_path / "a.store").create_space("s", dim=8)
+    held = np.random.default_rng(0).normal(size=(4000, 8)).astype(np.float32)
+    space.add([f"i{i}" for i in range(4000)], held)
+    space.build_index(kind, target_recall=0.95)
+    nearest = space.search(np.zeros(8), 300, recall=1.0).ids
+    space.delete(list(nearest))
+    space.add([f"far{i}" for i in range(40)], np.full((40, 8), 50) + np.arange(40)[:, None])
+    for query in (np.zeros(8), np.zeros((3, 8))):
+        found, truth = (space.search(query, 10, recall=recall).ids.tolist() for recall in (None, 1.0))
+        if kind == "hnsw":  # compares all
+            assert found == truth
+        assert not any(str(one).startswith("far") for one in np.ravel(found))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6])
+def test_an_hnsw_is_still_used_where_dead_rows_are_scattered(tmp_path, vectors, share):
+    space = ls.open(tmp_path / "a.store").create_space("s", dim=D)
+    space.add([f"i{i}" for i in range(N)], vectors[:N])
+    space.build_index("hnsw", target_recall=0.95)
+    dead = np.random.default_rng(3).permutation(N)[: int(share * N)]
+    space.delete([f"i{i}" for i in dead])
+    queries = vectors[N:]
+    for k in (1, 10):
+        index = space.searcher.index
+        rows, _, _ = index.propose(queries, k, index.built.operating(None), None)
+        assert index.lost(rows).mean() < 0.03
+    assert recall(space, queries) >= 0.95
