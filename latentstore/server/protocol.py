@@ -126,7 +126,9 @@ class _InOnePiece:
 
 def _reply(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes, status: int = 200) -> None:
     """Send an answer, unless the caller went away."""
-    if cycle.disconnected or cycle.transport.is_closing():
+    if cycle.transport.is_closing():
+        cycle.disconnected = True  # which uvicorn tells only the last request of a connection
+    if cycle.disconnected:
         return
     parts = [STATUS_LINE[status]]
     for name, value in (*cycle.default_headers, *headers):
