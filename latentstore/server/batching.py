@@ -133,7 +133,6 @@ class Batcher:
     def __init__(self, searchers: Searchers) -> None:
         self._searchers = searchers
         self._waiting: dict[tuple[int, int], Batch] = {}  # by space and k; the first is the next
-        self._due = False  # whether they are handed on once this turn of the loop is over
         self._kept = KeptAnswers()
         self._loop: asyncio.AbstractEventLoop | None = None
         searchers.when_free(self._hand_on)
@@ -150,7 +149,8 @@ class Batcher:
         loop = self._loop = self._loop or asyncio.get_running_loop()  # asking for it is a call of the system
         with contextlib.suppress(TypeError, OverflowError):  # no numbers, or none that a vector can have
             query = array("d", query)
-        if not isinstance(query, array) or len(query) != space.dim:  # it must not spoil the batch of others
+        if not (isinstance(query, array) and len(query) == space.dim and any(query)):
+            # It may be refused, which must not spoil the batch of others.
             loop.call_soon(Batch(space, k, self._kept, [(query, None, told)]).settle)
             return
         name = KeptAnswers.name(space, query, k)
@@ -159,16 +159,13 @@ class Batcher:
             return
         key = id(space), k
         batch = self._waiting.get(key)
-        if batch is None:
+        if batch is None:  # else none of the processes can take more
             batch = self._waiting[key] = Batch(space, k, self._kept)
-        batch.asked.append((query, name, told))
-        if not self._due:
-            self._due = True
             loop.call_soon(self._hand_on)
+        batch.asked.append((query, name, told))
 
     def _hand_on(self) -> None:
         """Give what waits to the processes that can take more; what none of them holds is answered here."""
-        self._due = False
         for key, batch in list(self._waiting.items()):
             while batch and not self._searchers.hold(batch.space):
                 self._take(key, MOST).settle()

@@ -22,6 +22,7 @@ from latentstore.server.wire.queries import K
 if TYPE_CHECKING:
     from latentstore.server.calls import Service
     from latentstore.server.guard import Guard
+    from latentstore.server.refusals import Refusal
     from latentstore.server.routes import Router
 
 _MEDIA, _ARROW = JSON.encode(), ARROW.encode()
@@ -94,20 +95,20 @@ class Direct:
         """Tell those that wait since before then that it takes too long."""
         slow = limits.too_slow(self._service.limits.seconds)
         for one in [one for one in self._open if one.began < before]:
-            one.answer(_encode(refusals.body_of(slow)), slow.status, (*ALWAYS, *slow.headers))
+            one.refuse(slow)
 
-    def done(self, one: _Open, status: int) -> None:
-        """Count one that was answered."""
-        self._open.discard(one)
+    def end(self, one: _Open) -> bool:
+        """Whether it still waited, which it does no longer."""
+        if one in self._open:
+            self._open.remove(one)
+            return True
+        return False
+
+    def count(self, one: _Open, status: int) -> None:
+        """Note that it was answered."""
         seconds = perf_counter() - one.began
         self._service.metrics.observe(one.path, status, seconds)
         log_request(one.scope, one.asked, status, one.key, seconds)
-
-    def leave(self, one: _Open) -> bool:
-        """Let one go that is not answered here; whether it still waited."""
-        waited = one in self._open
-        self._open.discard(one)
-        return waited
 
 
 class _Open:
@@ -131,14 +132,18 @@ class _Open:
 
     def told(self, found: bytes | Exception) -> None:
         """The hits are there, or what is wrong with the query."""
-        if not self._direct.leave(self):
+        if not self._direct.end(self):
             return  # it was refused meanwhile
         if isinstance(found, Exception):
             self._otherwise()
         else:
-            self.answer(found)
+            self._answer(found)
 
-    def answer(self, body: bytes, status: int = 200, more: Headers = ALWAYS) -> None:
-        """Send an answer."""
+    def refuse(self, why: Refusal) -> None:
+        """There will be no hits."""
+        if self._direct.end(self):
+            self._answer(_encode(refusals.body_of(why)), why.status, (*ALWAYS, *why.headers))
+
+    def _answer(self, body: bytes, status: int = 200, more: Headers = ALWAYS) -> None:
         self._reply(answer_headers(JSON, len(body), self.asked, more), body, status)
-        self._direct.done(self, status)
+        self._direct.count(self, status)

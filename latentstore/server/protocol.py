@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 if TYPE_CHECKING:
     from latentstore.server.direct import Direct
 
+SMALL = 4096
 HEAD = 64 << 10  # bytes of a request line and its headers
 
 
@@ -48,6 +49,12 @@ class BoundedProtocol(HttpToolsProtocol):
             ready, self._ready = self._ready, None
             self._answer(*ready)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end; as after a task, the last request must not hold its connection."""
+        super().connection_lost(exc)
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle.on_response = _nothing
+
     def on_message_begin(self) -> None:
         """A request begins."""
         self._inside, self._received, self._begun = True, 0, self._begun + 1
@@ -79,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         ordinary = partial(self._answer_in_task, cycle, app)
         # Nothing waits for who does not read: one answer at most is held for a connection whose buffer is full.
         at_once = not (cycle.more_body or cycle.flow.write_paused or self.transport.is_closing()) and app is self.app
-        if not at_once or not self._direct.take(scope, cycle.body, partial(_reply_directly, cycle), ordinary):
+        if not at_once or not self._direct.take(scope, cycle.body, partial(_reply, cycle), ordinary):
             ordinary()
 
     def _answer_in_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -144,17 +151,9 @@ def _reply(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], 
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()
+    if len(cycle.body) > SMALL:
+        cycle.body = bytearray()  # an idle connection keeps its last request
     cycle.on_response()
-
-
-def _reply_directly(
-    cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes, status: int = 200
-) -> None:
-    """`_reply`, and what uvicorn does where a task ends: nothing is kept of the request."""
-    try:
-        _reply(cycle, headers, body, status)
-    finally:
-        cycle.on_response, cycle.body = _nothing, bytearray()
 
 
 def _nothing() -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -184,14 +185,14 @@ class Searcher(asyncio.Protocol):
     def ask(self, batch: Batch) -> None:
         """Search; the batch is settled when the answer comes."""
         with np.errstate(over="ignore"):  # what becomes infinite is refused
-            queries = np.frombuffer(b"".join(batch.queries), np.float64).reshape(len(batch), -1).astype(np.float32)
-        squares = np.einsum("nd,nd->n", queries, queries)
-        good = np.isfinite(squares) & (squares > 0) if batch.space.metric == "cosine" else np.isfinite(squares)
-        if not good.all():  # what is wrong with them is said by the loop
+            queries = np.frombuffer(b"".join(batch.queries), np.float64).astype(np.float32)
+        if not isfinite(queries.dot(queries)):  # what is wrong with some is said by the loop
+            queries = queries.reshape(len(batch), -1)
+            good = np.isfinite(np.einsum("nd,nd->n", queries, queries))
             batch.leave_out(~good).settle()
+            if not len(batch):
+                return
             queries = queries[good]
-        if not len(queries):
-            return
         self._batches.append(batch)
         self.asked, self._since = self.asked + len(batch), monotonic()
         head = {"space": batch.space.name, "k": batch.k, "queries": len(batch)}
