@@ -6,6 +6,7 @@ other, whatever is wrong with it included, is answered by the application the or
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
@@ -16,13 +17,14 @@ from latentstore.server import limits, refusals
 from latentstore.server.handlers import queries
 from latentstore.server.heads import ALWAYS, Headers, Scope, answer_headers, text
 from latentstore.server.logs import log_request, request_id
+from latentstore.server.refusals import Refusal
 from latentstore.server.routes import ARROW, JSON
 from latentstore.server.wire.queries import K
 
 if TYPE_CHECKING:
+    from latentstore.server.batching import Told
     from latentstore.server.calls import Service
     from latentstore.server.guard import Guard
-    from latentstore.server.refusals import Refusal
     from latentstore.server.routes import Router
 
 _MEDIA, _ARROW = JSON.encode(), ARROW.encode()
@@ -57,7 +59,8 @@ class Direct:
 
     def __init__(self, service: Service, guard: Guard, router: Router) -> None:
         self._service, self._guard, self._router, self._most = service, guard, router, service.limits.body
-        self._open: set[_Open] = set()
+        self._numbers = itertools.count()
+        self._open: dict[int, tuple[float, Told]] = {}  # since when each waits, and whom to tell
 
     def take(self, scope: Scope, body: bytes | bytearray, reply: Reply, otherwise: Callable[[], None]) -> bool:
         """Whether it is one, and allowed: then one of both is called later.
@@ -81,69 +84,34 @@ class Direct:
             if len(body) > self._most:
                 return False
             space, asked = self._service.spaces.get(path["space"]), _decode(body)
-            within = 0 < asked.k <= self._service.limits.k and len(asked.query) == space.dim
-            if not within or not queries.is_short(space):
+            if not 0 < asked.k <= self._service.limits.k or not queries.is_short(space):
                 return False
         except Exception:  # which the ordinary way meets again, and answers
             return False
-        one = _Open(self, scope, route.path, request_id(text(headers, b"x-request-id")), key, began, reply, otherwise)
-        self._open.add(one)
-        self._service.batcher.search(space, asked.query, asked.k, one.told)
+
+        number = next(self._numbers)
+
+        def told(found: bytes | Exception) -> None:  # by number: a cycle would wait for the collector
+            if self._open.pop(number, None) is None:
+                return  # it was refused meanwhile
+            if isinstance(found, Refusal):
+                content, status, more = _encode(refusals.body_of(found)), found.status, (*ALWAYS, *found.headers)
+            elif isinstance(found, Exception):
+                otherwise()
+                return
+            else:
+                content, status, more = found, 200, ALWAYS
+            name = request_id(text(headers, b"x-request-id"))
+            reply(answer_headers(JSON, len(content), name, more), content, status)
+            seconds = perf_counter() - began
+            self._service.metrics.observe(route.path, status, seconds)
+            log_request(scope, name, status, key, seconds)
+
+        self._open[number] = began, told
+        self._service.batcher.search(space, asked.query, asked.k, told)
         return True
 
     def refuse_late(self, before: float) -> None:
         """Tell those that wait since before then that it takes too long."""
-        slow = limits.too_slow(self._service.limits.seconds)
-        for one in [one for one in self._open if one.began < before]:
-            one.refuse(slow)
-
-    def end(self, one: _Open) -> bool:
-        """Whether it still waited, which it does no longer."""
-        if one in self._open:
-            self._open.remove(one)
-            return True
-        return False
-
-    def count(self, one: _Open, status: int) -> None:
-        """Note that it was answered."""
-        seconds = perf_counter() - one.began
-        self._service.metrics.observe(one.path, status, seconds)
-        log_request(one.scope, one.asked, status, one.key, seconds)
-
-
-class _Open:
-    """A search that waits for its answer."""
-
-    __slots__ = ("_direct", "_otherwise", "_reply", "asked", "began", "key", "path", "scope")
-
-    def __init__(
-        self,
-        direct: Direct,
-        scope: Scope,
-        path: str,
-        asked: str,
-        key: str,
-        began: float,
-        reply: Reply,
-        otherwise: Callable[[], None],
-    ) -> None:
-        self.scope, self.path, self.asked, self.key, self.began = scope, path, asked, key, began
-        self._direct, self._reply, self._otherwise = direct, reply, otherwise
-
-    def told(self, found: bytes | Exception) -> None:
-        """The hits are there, or what is wrong with the query."""
-        if not self._direct.end(self):
-            return  # it was refused meanwhile
-        if isinstance(found, Exception):
-            self._otherwise()
-        else:
-            self._answer(found)
-
-    def refuse(self, why: Refusal) -> None:
-        """There will be no hits."""
-        if self._direct.end(self):
-            self._answer(_encode(refusals.body_of(why)), why.status, (*ALWAYS, *why.headers))
-
-    def _answer(self, body: bytes, status: int = 200, more: Headers = ALWAYS) -> None:
-        self._reply(answer_headers(JSON, len(body), self.asked, more), body, status)
-        self._direct.count(self, status)
+        for told in [told for began, told in self._open.values() if began < before]:
+            told(limits.too_slow(self._service.limits.seconds))

@@ -254,7 +254,7 @@ def test_what_comes_whole_is_taken_and_nothing_else(store, monkeypatch):
         for body, expected in (
             ({"query": [0.5] * 6}, [True]),
             ({"query": [0.5] * 6, "where": "label = 'Bag'"}, [False]),
-            ({"query": [0.5] * 5}, [False]),
+            ({"query": [0.5] * 6, "k": 0}, [False]),
         ):
             one.socket.sendall(b"".join(request(body)))
             one.answer()
