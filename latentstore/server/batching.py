@@ -149,13 +149,13 @@ class Batcher:
         loop = self._loop = self._loop or asyncio.get_running_loop()  # asking for it is a call of the system
         with contextlib.suppress(TypeError, OverflowError):  # no numbers, or none that a vector can have
             query = array("d", query)
-        if not (isinstance(query, array) and len(query) == space.dim and any(query)):
-            # It may be refused, which must not spoil the batch of others.
-            loop.call_soon(Batch(space, k, self._kept, [(query, None, told)]).settle)
-            return
         name = KeptAnswers.name(space, query, k)
         if (known := self._kept.get(name)) is not None:
             loop.call_soon(told, known)  # not now: answers that are written together wake who reads them once
+            return
+        if not (isinstance(query, array) and len(query) == space.dim and any(query)):
+            # It may be refused, which must not spoil the batch of others.
+            loop.call_soon(Batch(space, k, self._kept, [(query, name, told)]).settle)
             return
         key = id(space), k
         batch = self._waiting.get(key)
