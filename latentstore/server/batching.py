@@ -148,7 +148,7 @@ class Batcher:
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()  # asking for it is a call of the system
         with contextlib.suppress(TypeError, OverflowError):  # no numbers, or none that a vector can have
-            query = array("d", query)
+            query = array("f", query)
         name = KeptAnswers.name(space, query, k)
         if (known := self._kept.get(name)) is not None:
             loop.call_soon(told, known)  # not now: answers that are written together wake who reads them once

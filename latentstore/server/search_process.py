@@ -5,11 +5,14 @@ It answers batches of queries over a socket, one after the other, and ends when 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
 import sys
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from latentstore.errors import LatentStoreError
@@ -20,7 +23,8 @@ from latentstore.space import EmbeddingSpace
 from latentstore.sql import wire
 from latentstore.store import LatentStore, open_store
 
-BATCH_BYTES = 64 << 20
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(dict[str, Any]).decode
+FOUND, REFUSED = _encode({"refused": False}), _encode({"refused": True})
 
 log = logging.getLogger("latentstore.server")
 
@@ -31,23 +35,31 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     set_up("warning")
     one_thread()  # a batch is short, and the other cores have work
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the other side is gone
+        _serve(link, store)
+
+
+def _serve(link: socket.socket, store: LatentStore) -> None:
     spaces: dict[str, EmbeddingSpace] = {}
-    while True:
-        try:
-            asked, body = wire.receive(link, None, BATCH_BYTES)
+    with link, link.makefile("rb") as reader:
+        while len(sizes := reader.read(wire.SIZES.size)) == wire.SIZES.size:
+            head_size, body_size = wire.SIZES.unpack(sizes)
+            asked, body = _decode(reader.read(head_size)), reader.read(body_size)
             if "spaces" in asked:
                 spaces = _opened(store, asked["spaces"], spaces)
-                wire.send(link, {"holding": {name: identity(space) for name, space in spaces.items()}})
+                _send(link, _encode({"holding": {name: identity(space) for name, space in spaces.items()}}))
                 continue
             try:
                 queries = np.frombuffer(body, np.float32).reshape(asked["queries"], -1)
                 answers = encoded_hits(spaces[asked["space"]], queries, asked["k"])
             except LatentStoreError:
-                wire.send(link, {"refused": True})
+                _send(link, REFUSED)
             else:
-                wire.send(link, {"refused": False}, answers)
-        except wire.Closed:
-            return
+                _send(link, FOUND, answers)
+
+
+def _send(link: socket.socket, head: bytes, body: bytes = b"") -> None:
+    link.sendall(wire.SIZES.pack(len(head), len(body)) + head + body)
 
 
 def _opened(

@@ -184,8 +184,7 @@ class Searcher(asyncio.Protocol):
 
     def ask(self, batch: Batch) -> None:
         """Search; the batch is settled when the answer comes."""
-        with np.errstate(over="ignore"):  # what becomes infinite is refused
-            queries = np.frombuffer(b"".join(batch.queries), np.float64).astype(np.float32)
+        queries = np.frombuffer(b"".join(batch.queries), np.float32)  # what became infinite is refused
         if not isfinite(queries.dot(queries)):  # what is wrong with some is said by the loop
             queries = queries.reshape(len(batch), -1)
             good = np.isfinite(np.einsum("nd,nd->n", queries, queries))
