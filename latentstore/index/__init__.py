@@ -8,7 +8,6 @@ from latentstore.index.approximate import ApproximateIndex
 from latentstore.index.exact import blocks, exact_search, prepared, scan, scan_block, scan_once
 from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
-from latentstore.index.probing import propose as propose_parts
 from latentstore.index.ranking import InArray, rank
 from latentstore.index.threads import one_thread
 from latentstore.index.tuning import Held, Operating
@@ -27,7 +26,6 @@ __all__ = [
     "one_thread",
     "plan_search",
     "prepared",
-    "propose_parts",
     "rank",
     "scan",
     "scan_block",

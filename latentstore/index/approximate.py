@@ -13,6 +13,7 @@ from latentstore.errors import ChecksumMismatch
 from latentstore.index import probing, tuning
 from latentstore.index.exact import prepared
 from latentstore.index.joining import join
+from latentstore.index.stacking import stack
 from latentstore.index.tuning import Held, Operating, Reach
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class ApproximateIndex:
         curve: Operating points, fastest first.
         reach: How many lists hold the neighbours of a query; None for hnsw.
         target_recall: What `search` gives when no recall is asked for.
+        faiss_index: FAISS's.
+        layers: The indexes whose lists it has, where it has those of several; see `stacking`.
     """
 
     kind: Kind
@@ -50,9 +53,15 @@ class ApproximateIndex:
     reach: Reach | None
     target_recall: float
     faiss_index: Any = field(repr=False)
+    layers: tuple[ApproximateIndex, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return self._count
+
+    @cached_property
+    def first_lists(self) -> Int64[Array, " layers"]:
+        """The first list of each layer."""
+        return np.arange(0, int(self.faiss_index.nlist), self.lists)
 
     @cached_property
     def _count(self) -> int:
@@ -61,7 +70,12 @@ class ApproximateIndex:
     @cached_property
     def quantizer(self) -> Any:
         """FAISS's, of an ivf: to ask for it takes a fifth of the time of a search of it."""
-        return self.faiss_index.quantizer
+        return self.layers[0].quantizer if self.layers else self.faiss_index.quantizer
+
+    @cached_property
+    def lists(self) -> int:
+        """How many lists an ivf was trained to have."""
+        return self.layers[0].lists if self.layers else int(self.faiss_index.nlist)
 
     @classmethod
     def build(
@@ -137,9 +151,8 @@ class ApproximateIndex:
 
         asked = prepared(queries, self.metric)
         width = min(k * point.factor, len(self))
-        if mask is not None and self.kind == "ivf":
-            [positions], [scores], effort = probing.propose([(self, mask)], asked, k, point)
-            return positions, scores, effort
+        if self.kind == "ivf" and (mask is not None or self.layers):
+            return probing.propose(self, mask, asked, k, point)
         # Passed with the call, never set on the index: searches from several threads must not see each other's.
         if self.kind == "ivf":
             self.choose_loop(len(asked))
@@ -174,12 +187,12 @@ class ApproximateIndex:
         """How many lists an ivf looks into for the k nearest at this point, where all vectors are allowed."""
         if self.reach is None or k <= tuning.TUNING_K:
             return point.effort
-        return min(max(point.effort, self.reach.lists(k, point.recall)), int(self.faiss_index.nlist))
+        return min(max(point.effort, self.reach.lists(k, point.recall)), self.lists)
 
     @cached_property
     def mean_list(self) -> float:
-        """Vectors in an inverted list, on average."""
-        return len(self) / int(self.faiss_index.nlist)
+        """Vectors in a trained list, on average."""
+        return len(self) / self.lists
 
     @cached_property
     def list_sizes(self) -> Int64[Array, " lists"]:
@@ -220,6 +233,14 @@ class ApproximateIndex:
             join(self.faiss_index, part.faiss_index)
         for name in ("_count", "mean_list", "list_sizes", "list_of"):
             self.__dict__.pop(name, None)
+
+    def stacked(self, layers: Sequence[ApproximateIndex]) -> ApproximateIndex:
+        """An index of the vectors of others with the same quantisers, in this order, which lie where they are.
+
+        This one has no vectors and is used up. The first layer stays as it is.
+        """
+        stack(self.faiss_index, [one.faiss_index for one in layers])
+        return replace(self, layers=tuple(layers))
 
     def properties(self) -> dict[str, Any]:
         """What stands in the manifest beside the file: JSON."""

@@ -1,4 +1,4 @@
-"""Which inverted lists to look into when only some vectors are allowed, or the vectors are in several parts.
+"""Which inverted lists to look into when only some vectors are allowed, or the lists are there several times.
 
 Under a filter the neighbours of a query lie farther out: the k-th allowed vector may be the 10·k-th of all. So the
 lists are counted off from the nearest on until k allowed vectors were passed; had nothing been filtered, so many
@@ -6,13 +6,12 @@ vectors would have been k′ neighbours, and how many lists hold k′ neighbours
 without an allowed vector are skipped. This holds for filters that know nothing of the vectors and for those that follow
 them: where all allowed vectors are far away, many lists are passed before k are found.
 
-Parts of an index have the same lists, so these are chosen once, for all that they hold together.
+Of several layers (`stacking`) the lists are chosen once, for all that they hold together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -42,74 +41,78 @@ def parameters(lists: int) -> Any:
 
 
 def propose(
-    parts: Sequence[tuple[ApproximateIndex, Mask | None]],
-    prepared: Float32[Array, "m d"],
-    k: int,
-    point: Operating,
-) -> tuple[Int64[Array, "p m c"], Float32[Array, "p m c"], int]:
-    """Candidates among the allowed vectors of each part of an index.
+    index: ApproximateIndex, mask: Mask | None, prepared: Float32[Array, "m d"], k: int, point: Operating
+) -> tuple[Int64[Array, "m c"], Float32[Array, "m c"], int]:
+    """Candidates among the allowed vectors of an ivf.
 
     Args:
-        parts: Ivf indexes with the same trained quantisers, none of them empty; what of each is allowed, all when None.
+        index: An ivf.
+        mask: What is allowed, all when None.
         prepared: Queries as the index wants them, all finite.
         k: Neighbours wanted.
         point: The recall to hold.
 
     Returns:
-        Of each part positions (m, k·factor or all that the largest has), −1 for none, FAISS's scores of them, the worst
-        there is for none; and the most lists that one query took.
+        Positions (m, k·factor), −1 for none; FAISS's scores of them; and the most lists that one query took.
     """
     import faiss
 
-    pointer, m, most = faiss.swig_ptr, len(prepared), 0
-    shape = len(parts), m, min(k * point.factor, max(len(index) for index, _ in parts))
-    positions, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    pointer, m, width, most = faiss.swig_ptr, len(prepared), min(k * point.factor, len(index)), 0
+    positions, scores = np.empty((m, width), np.int64), np.empty((m, width), np.float32)
     for start in range(0, m, QUERIES):
         block = slice(start, start + QUERIES)
-        if all(mask is None for _, mask in parts):
-            lists = parts[0][0].lists_for(k, point)
-            order, distances = _nearest_lists(parts[0][0], prepared[block], lists)
+        if mask is None:
+            lists = index.lists_for(k, point)
+            order, distances = _layered(index, *_nearest_lists(index, prepared[block], lists))
+            how = parameters(order.shape[1])
         else:
-            order, distances, lists = _chosen(parts, prepared[block], k, point)
-        asked = len(order), pointer(prepared[block]), shape[-1], pointer(order), pointer(distances)
-        for (index, mask), theirs, their_scores in zip(parts, positions, scores, strict=True):
-            index.choose_loop(len(order))
-            how = parameters(order.shape[1]) if mask is None else mask.parameters(order.shape[1])
-            # The wrapper of this FAISS call refuses parameters, which the call itself takes.
-            index.faiss_index.search_preassigned_c(
-                *asked, pointer(their_scores[block]), pointer(theirs[block]), False, how
-            )
+            order, distances, lists = _chosen(index, mask, prepared[block], k, point)
+            how = mask.parameters(order.shape[1])
+        index.choose_loop(len(order))
+        asked = len(order), pointer(prepared[block]), width, pointer(order), pointer(distances)
+        # The wrapper of this FAISS call refuses parameters, which the call itself takes.
+        index.faiss_index.search_preassigned_c(*asked, pointer(scores[block]), pointer(positions[block]), False, how)
         most = max(most, lists)
     return positions, scores, most
 
 
+def _layered(
+    index: ApproximateIndex, order: Int64[Array, "m p"], distances: Float32[Array, "m p"]
+) -> tuple[Int64[Array, "m l"], Float32[Array, "m l"]]:
+    """The lists of all layers, nearest first, and their distances."""
+    if not index.layers:
+        return order, distances
+    m, shape = len(order), (*order.shape, len(index.layers))
+    lists, theirs = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    np.add(order[..., None], index.first_lists, lists)
+    theirs[:] = distances[..., None]
+    return lists.reshape(m, -1), theirs.reshape(m, -1)
+
+
 def _chosen(
-    parts: Sequence[tuple[ApproximateIndex, Mask | None]], prepared: Float32[Array, "m d"], k: int, point: Operating
+    index: ApproximateIndex, mask: Mask, prepared: Float32[Array, "m d"], k: int, point: Operating
 ) -> tuple[Int64[Array, "m p"], Float32[Array, "m p"], int]:
-    """Lists to look into, −1 for none, their distances, and the most that one query needs."""
-    inner = parts[0][0].faiss_index
-    held = np.add.reduce([index.list_sizes for index, _ in parts])
-    allowed = np.add.reduce(
-        [index.list_sizes if mask is None else mask.per_list(index.list_of, inner.nlist) for index, mask in parts]
-    )
+    """Lists to look into, −1 for none, their distances, and the most of those trained that one query needs."""
+    allowed_here = mask.per_list(index.list_of, len(index.list_sizes))
+    held, allowed = (one.reshape(-1, index.lists).sum(axis=0) for one in (index.list_sizes, allowed_here))
     k = min(k, int(allowed.sum()))
     # To put all lists in order takes longer than to search; where much is allowed the nearest few are enough.
-    ordered = min(ORDERED_FIRST * point.effort, inner.nlist)
-    order, distances = _nearest_lists(parts[0][0], prepared, ordered)
-    wanted = _wanted(order, held, allowed, k, point, parts[0][0].reach)
+    ordered = min(ORDERED_FIRST * point.effort, index.lists)
+    order, distances = _nearest_lists(index, prepared, ordered)
+    wanted = _wanted(order, held, allowed, k, point, index.reach)
     farther = np.flatnonzero(wanted == 0)
     if len(farther):
         near = order, distances
-        all_order, all_distances = _nearest_lists(parts[0][0], prepared[farther], inner.nlist)
-        wanted[farther] = _wanted(all_order, held, allowed, k, point, parts[0][0].reach)
-        order = np.full((len(prepared), inner.nlist), -1, np.int64)
-        distances = np.zeros((len(prepared), inner.nlist), np.float32)
+        all_order, all_distances = _nearest_lists(index, prepared[farther], index.lists)
+        wanted[farther] = _wanted(all_order, held, allowed, k, point, index.reach)
+        order = np.full((len(prepared), index.lists), -1, np.int64)
+        distances = np.zeros((len(prepared), index.lists), np.float32)
         order[:, :ordered], distances[:, :ordered] = near
         order[farther], distances[farther] = all_order, all_distances
     most = int(wanted.max())
-    order, distances = order[:, :most], np.ascontiguousarray(distances[:, :most])
-    skipped = (np.arange(most) >= wanted[:, None]) | (allowed[order] == 0)
-    return np.where(skipped, -1, order), distances, most
+    skipped = np.arange(most).repeat(len(index.layers) or 1) >= wanted[:, None]
+    order, distances = _layered(index, order[:, :most], np.ascontiguousarray(distances[:, :most]))
+    return np.where(skipped | (allowed_here[order] == 0), -1, order), distances, most
 
 
 def _nearest_lists(

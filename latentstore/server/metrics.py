@@ -74,7 +74,7 @@ class Metrics(Collector):
         recall = GaugeMetricFamily("latentstore_index_recall", "Recall measured at the setting used", labels=["space"])
         for name, one in self._spaces.served.items():
             index = one.space.searcher.index
-            point = index.built.operating(None) if index else None
+            point = index.whole.operating(None) if index else None
             version.add_metric([name], one.space.version)
             age.add_metric([name], time.time() - one.since)
             unindexed.add_metric([name], one.space.searcher.unindexed)

@@ -25,6 +25,8 @@ from latentstore.space.indexing import (
     coverage,
     current_index,
     open_part,
+    open_parts,
+    open_trained,
     span,
     write_part,
 )
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 GROWTH = 0.1  # of an index since its recall was measured, after which it is measured again
-TAIL_FLOATS = 1 << 18  # of rows beside the index, which a search compares: a tenth of its time among a million rows
+TAIL_FLOATS = 1 << 17  # of rows beside the index, which a search compares: a tenth of its time among a million rows
 ADDED = 1 << 16  # rows added at a time
 
 
@@ -122,7 +124,7 @@ def _joined(
     snapshot: Snapshot, record: ArtefactRecord, kept: int, rows: Int64[Array, " n"]
 ) -> tuple[ApproximateIndex, Int64[Array, " m"]]:
     """New rows, and those of the parts from `kept` on, as one part."""
-    trained = _trained(snapshot, record)
+    trained = open_trained(snapshot, record)
     taken = range(kept, len(record.properties["parts"]))
     opened = [open_part(snapshot, record, number, mapped=False) for number in taken]
     theirs = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in opened)])
@@ -137,18 +139,9 @@ def _joined(
     return first, np.concatenate([theirs, rows])
 
 
-def _trained(snapshot: Snapshot, record: ArtefactRecord) -> ApproximateIndex:
-    """The index without its vectors. One that an earlier release built has no such file: then it is read whole."""
-    if TRAINED not in record.files:
-        return open_part(snapshot, record, 0, mapped=False)[0]
-    return ApproximateIndex.open(snapshot.checked(record.files[TRAINED]), record.properties, mapped=False)
-
-
 def _measured(snapshot: Snapshot, record: ArtefactRecord) -> ArtefactRecord:
     """What the index gives now: among more neighbours its codes tell fewer apart."""
-    opened = [open_part(snapshot, record, number, mapped=False) for number in range(len(record.properties["parts"]))]
-    index, rows = opened[0][0], np.concatenate([theirs for _, theirs in opened])
-    index.join([part for part, _ in opened[1:]])
+    _, index, rows = open_parts(snapshot, record)
     alive = snapshot.locate(rows)[0] >= 0
     if np.count_nonzero(alive) < 2:
         return record

@@ -131,3 +131,33 @@ def open_part(
     if len(rows) != len(index):
         raise StorageError(f"the index holds {len(index)} vectors for {len(rows)} rows; build the index again")
     return index, rows
+
+
+def open_parts(
+    snapshot: Snapshot, record: ArtefactRecord, first: tuple[ApproximateIndex, Int64[Array, " n"]] | None = None
+) -> tuple[ApproximateIndex, ApproximateIndex, Int64[Array, " n"]]:
+    """What was built, all parts as one index, and the row numbers of all.
+
+    Args:
+        snapshot: Whose.
+        record: The index.
+        first: The first part and its rows, where it is open already; it is not changed.
+
+    Raises:
+        ChecksumMismatch: A file is not the one that was written.
+    """
+    built, rows = first or open_part(snapshot, record, 0, mapped=True)
+    if len(record.properties["parts"]) == 1:
+        return built, built, rows
+    grown = [open_part(snapshot, record, number, mapped=False) for number in range(1, len(record.properties["parts"]))]
+    [(beside, _), *others] = grown
+    beside.join([part for part, _ in others])
+    whole = open_trained(snapshot, record).stacked([built, beside])
+    return built, whole, np.concatenate([rows, *(theirs for _, theirs in grown)])
+
+
+def open_trained(snapshot: Snapshot, record: ArtefactRecord) -> ApproximateIndex:
+    """The index without its vectors. One that an earlier release built has no such file: then it is read whole."""
+    if TRAINED not in record.files:
+        return open_part(snapshot, record, 0, mapped=False)[0].emptied()
+    return ApproximateIndex.open(snapshot.checked(record.files[TRAINED]), record.properties, mapped=False)

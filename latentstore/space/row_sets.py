@@ -14,7 +14,6 @@ from latentstore.types import Array
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
 
-    from latentstore.space.opened import Part
     from latentstore.storage import Snapshot
 
 SETS_KEPT = 64
@@ -35,19 +34,23 @@ class RowSet:
         self.rows = rows
         self.gathered: Float32[Array, "r d"] | None = None
         self.asked = False
-        self._masks: dict[int, Mask] = {}
+        self._mask: Mask | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def mask(self, number: int, part: Part) -> Mask:
-        """The positions of a part of the index that may be returned; matching rows are live, so its mask is implied."""
-        if number not in self._masks:
-            positions = np.searchsorted(part.rows, self.rows).clip(max=len(part.rows) - 1)
-            allowed = np.zeros(len(part.rows), bool)
-            allowed[positions[part.rows[positions] == self.rows]] = True
-            self._masks[number] = Mask(allowed)
-        return self._masks[number]
+    def mask(self, held: Int64[Array, " n"]) -> Mask:
+        """Which positions of the index may be returned; matching rows are live, so its mask is implied.
+
+        Args:
+            held: Rows of the snapshot's index, ascending.
+        """
+        if self._mask is None:
+            positions = np.searchsorted(held, self.rows).clip(max=len(held) - 1)
+            allowed = np.zeros(len(held), bool)
+            allowed[positions[held[positions] == self.rows]] = True
+            self._mask = Mask(allowed)
+        return self._mask
 
 
 class RowSets:

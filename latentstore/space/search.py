@@ -63,7 +63,7 @@ class Searcher:
     @cached_property
     def unindexed(self) -> int:
         """Live rows that the index does not cover."""
-        return len(self.snapshot) - (self.index.alive if self.index else 0)
+        return len(self.snapshot) - (self.index.live if self.index else 0)
 
     @cached_property
     def _tail(self) -> Block:
@@ -117,13 +117,13 @@ class Searcher:
 
     def _plan(self, matching: int | None, recall: float | None) -> tuple[Plan, Operating | None]:
         index, live = self.index, len(self.snapshot)
-        point = index.built.operating(recall, filtered=matching is not None) if index else None
+        point = index.whole.operating(recall, filtered=matching is not None) if index else None
         plan = plan_search(
             live=live,
             matching=matching,
             indexed=live - self.unindexed,
             dim=self.snapshot.dim,
-            kind=index.built.kind if index else None,
+            kind=index.whole.kind if index else None,
             reachable=point is not None,
             recall=recall,
         )
@@ -166,7 +166,7 @@ class Searcher:
         candidates, effort, compared = index.propose(queries, k, point, chosen)
         lost = index.lost(candidates) if chosen is None else None
         explanation.watch.lap("index")
-        explanation.index, explanation.effort = index.built.factory, effort
+        explanation.index, explanation.effort = index.whole.factory, effort
         explanation.compared += compared
         if self.unindexed:
             few = chosen is None and self.unindexed * snapshot.dim <= TAIL_FLOATS_KEPT

@@ -18,8 +18,6 @@ from latentstore.index import (
     choose_kind,
     exact_search,
     plan_search,
-    prepared,
-    propose_parts,
     rank,
 )
 from latentstore.types import METRICS
@@ -82,38 +80,39 @@ def test_a_mask_is_obeyed(vectors):
     assert not allowed[unmasked[unmasked >= 0]].all()
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("share", [None, 0.9, 0.05, 0.002])  # of the last, not all k are in the nearest lists
-def test_parts_propose_what_one_index_of_all_would(vectors, share, metric):
-    first = ApproximateIndex.build(vectors[:5000], metric, "ivf", target_recall=0.95, seed=0)
-    second, whole = first.part([vectors[5000:6200]]), first.part([vectors[:5000]])
-    whole.join([first.part([vectors[5000:6200]])])
-    queries, point = vectors[6200:], first.operating(None)
-    masks = [None, None, None]
-    if share is not None:
-        allowed = np.random.default_rng(1).random(6200) < share
-        masks = [Mask(allowed[:5000]), Mask(allowed[5000:]), Mask(allowed)]
-    [near, far], [near_scores, far_scores], effort = propose_parts(
-        [(first, masks[0]), (second, masks[1])], prepared(queries, metric), 10, point
-    )
-    sign = -1 if metric == "ip" else 1  # FAISS's scores of ip grow with nearness
-    near_scores, far_scores = sign * near_scores, sign * far_scores
-    far = np.where(far < 0, -1, far + 5000)
-    expected, scores, alone = whole.propose(queries, 10, point, mask=masks[2])
-    assert effort == alone
-    for row in range(len(queries)):
-        ours = dict(zip(near[row], near_scores[row], strict=True)) | dict(zip(far[row], far_scores[row], strict=True))
-        ours.pop(-1, None)
-        theirs = dict(zip(expected[row], sign * scores[row], strict=True))
-        theirs.pop(-1, None)
-        missing = set(theirs) - set(ours)  # of equal scores any may be left out
-        assert all(theirs[one] >= max(ours.values()) for one in missing)
-        assert len(ours) >= len(theirs)
-
-
 def saved(index, path):
     path.write_bytes(index.to_bytes().tobytes())
     return path
+
+
+@pytest.mark.parametrize("codes", ["PQ{}x4fs", "SQ8"])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("share", [None, 0.9, 0.05, 0.002])  # of the last, not all k are in the nearest lists
+def test_layers_propose_what_one_index_of_all_would(vectors, tmp_path, monkeypatch, share, metric, codes):
+    monkeypatch.setattr("latentstore.index.tuning.factories", lambda kind, n, dim: [f"IVF64,{codes.format(dim)}"])
+    built = ApproximateIndex.build(vectors[:5000], metric, "ivf", target_recall=0.95, seed=0)
+    first = ApproximateIndex.open(saved(built, tmp_path / "a"), built.properties())  # scalar codes are mapped
+    whole = built.part([vectors[:6200]])
+    stacked = built.emptied().stacked([first, built.part([vectors[5000:6200]])])
+    assert (len(stacked), stacked.lists, len(stacked.list_sizes)) == (6200, 64, 128)
+    np.testing.assert_array_equal(stacked.list_of % 64, whole.list_of)
+    queries, point, sign = vectors[6200:], built.operating(None), -1 if metric == "ip" else 1
+    allowed = None if share is None else np.random.default_rng(1).random(6200) < share
+    for asked in (queries, queries[:1]):
+        (found, scores, effort), (expected, others, alone) = (
+            one.propose(asked, 10, point, mask=None if allowed is None else Mask(allowed)) for one in (stacked, whole)
+        )
+        assert effort == alone
+        np.testing.assert_allclose(np.sort(scores), np.sort(others), rtol=1e-5)
+        for row in range(len(asked)):
+            ours, theirs = ({*one[row]} - {-1} for one in (found, expected))
+            assert len(ours) == len(theirs)
+            worst = (sign * others[row]).max()  # of equal scores any may be left out
+            scored = dict(zip(expected[row], sign * others[row], strict=True))
+            assert all(scored[one] == pytest.approx(worst) for one in theirs - ours)
+    alone, _, _ = first.propose(vectors[:1], 10, point)
+    assert alone.min() >= 0
+    assert alone.max() < 5000
 
 
 @pytest.mark.parametrize("mapped", [True, False])

@@ -42,15 +42,15 @@ def test_a_few_everywhere_and_all_of_one_kind(tmp_path, monkeypatch, vectors, gr
     if parts == 2:
         space.add([f"i{i}" for i in range(first, N)], vectors[first:N], {"kind": groups[first:N]})
         space.extend_index()
-    assert len(space.searcher.index.parts) == parts
+    assert (len(space.searcher.index.whole.layers) or 1) == parts
     point, queries = space.searcher.index.built.operating(None), vectors[N:]
     asked = []
     among = OpenIndex._among
     monkeypatch.setattr(
         OpenIndex,
         "_among",
-        lambda self, masks, queries, k, point: (
-            asked.append((masks[0], len(queries))) or among(self, masks, queries, k, point)
+        lambda self, mask, queries, k, point: (
+            asked.append((mask, len(queries))) or among(self, mask, queries, k, point)
         ),
     )
     scattered = np.arange(7, N, 500)
@@ -67,7 +67,7 @@ def test_a_few_everywhere_and_all_of_one_kind(tmp_path, monkeypatch, vectors, gr
     assert recall(space, queries) >= before - 0.03
     if point.factor > 1 and kind == "ivf":
         assert asked[0] == (None, len(near))
-        assert asked[1] == (space.searcher.index.parts[0].alive, len(near))
+        assert asked[1] == (space.searcher.index.alive, len(near))
     gone = {f"i{i}" for i in scattered} | {f"i{i}" for i in np.flatnonzero(groups[:N] == 3)}
     for asked_for in (queries, near):
         assert not gone & set(space.search(asked_for, 10).ids.ravel())

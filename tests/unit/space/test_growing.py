@@ -75,7 +75,7 @@ def test_grows_by_itself_and_readers_keep_what_they_have_open(tmp_path, space, v
             assert reader.refresh().search(vectors[start + 7], 1, where=where).ids.tolist() == [new]
     assert set(np.diff(versions)) == {1, 2}  # every third one extended the index
     assert reader.searcher.index.built.faiss_index is opened
-    assert len(reader.searcher.index.parts) == 2
+    assert len(reader.searcher.index.whole.layers) == 2
     assert recall(space, vectors[10_000:]) >= 0.93
     replaced = [f"i{i}" for i in range(0, 300)]
     space.upsert(replaced, vectors[300:600])  # the index holds their old rows still
@@ -126,7 +126,7 @@ def test_parts_together_propose_as_much_as_one_would(space, vectors, monkeypatch
     alone = space.search(vectors[10_000], 10, explain=True).explanation.ranked
     space.add([f"i{i}" for i in range(8000, 10_000)], vectors[8000:10_000])
     space.extend_index()
-    assert len(space.searcher.index.parts) == 2
+    assert len(space.searcher.index.whole.layers) == 2
     assert space.search(vectors[10_000], 10, explain=True).explanation.ranked == alone
     assert recall(space, vectors[8000:10_000]) >= 0.93
 
