@@ -91,7 +91,7 @@ class Batch:
                 log.exception("an answer cannot be given")
 
 
-Name = tuple[str, str, int, bytes]  # space, identity of its snapshot, k, vector
+Name = tuple[tuple[str, str], int, bytes]  # space and identity of its snapshot, k, vector
 
 
 class KeptAnswers:
@@ -99,13 +99,17 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Name, bytes] = OrderedDict()
+        self._last: tuple[Any, tuple[str, str]] = None, ("", "")  # the last snapshot, and what it is known by
 
-    @staticmethod
-    def name(space: EmbeddingSpace, query: Query, k: int) -> Name | None:
+    def name(self, space: EmbeddingSpace, query: array[float], k: int) -> Name | None:
         """What the same search is known by; None of one that is not kept."""
-        if not isinstance(query, array) or len(query) * query.itemsize > KEPT_BYTES:
+        if len(query) * query.itemsize > KEPT_BYTES:
             return None
-        return space.name, identity(space), k, query.tobytes()
+        snapshot, known = self._last
+        if snapshot is not space.snapshot:
+            known = space.name, identity(space)
+            self._last = space.snapshot, known
+        return known, k, query.tobytes()
 
     def get(self, name: Name | None) -> bytes | None:
         """What was answered."""
@@ -116,7 +120,7 @@ class KeptAnswers:
 
     def put(self, name: Name | None, hits: bytes) -> None:
         """Keep an answer, and let go of the one not asked for longest."""
-        if name is None or len(name[3]) + len(hits) > KEPT_BYTES:
+        if name is None or len(name[2]) + len(hits) > KEPT_BYTES:
             return
         self._known[name] = hits
         if len(self._known) > KEPT:
@@ -147,9 +151,12 @@ class Batcher:
             told: Is called with the encoded hits, or with whatever `EmbeddingSpace.search` has against the query.
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()  # asking for it is a call of the system
-        with contextlib.suppress(TypeError, OverflowError):  # no numbers, or none that a vector can have
+        try:
             query = array("f", query)
-        name = KeptAnswers.name(space, query, k)
+        except (TypeError, OverflowError):  # no numbers, or none that a vector can have
+            name = None
+        else:
+            name = self._kept.name(space, query, k)
         if (known := self._kept.get(name)) is not None:
             loop.call_soon(told, known)  # not now: answers that are written together wake who reads them once
             return

@@ -233,7 +233,9 @@ def test_a_search_that_takes_too_long_is_refused(store):
 
 def test_what_comes_whole_is_taken_and_nothing_else(store, monkeypatch):
     taken, take = [], Direct.take
-    monkeypatch.setattr(Direct, "take", lambda self, *given: taken.append(take(self, *given)) or taken[-1])
+    monkeypatch.setattr(
+        Direct, "take", lambda self, *given: (head := take(self, *given), taken.append(head is not None))[0]
+    )
     with serving(store) as client, Connection(client) as one:
         for body, expected in (
             ({"query": [0.5] * 6}, [True]),
