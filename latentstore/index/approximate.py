@@ -126,11 +126,14 @@ class ApproximateIndex:
         """
         asked = self.target_recall if recall is None else recall
         wanted = tuning.wanted_recall(asked)
-        points = [point for point in self.curve if point.recall >= wanted]
-        better = [point for point in points if point.recall >= (1 + wanted) / 2]
-        if filtered and not better:
-            return max(points, key=lambda point: point.recall, default=None)
-        return next(iter(better if filtered else points), None)
+        chosen = next((point for point in self.curve if point.recall >= wanted), None)
+        return self.stricter(wanted) if filtered and chosen else chosen
+
+    def stricter(self, recall: float) -> Operating:
+        """The fastest operating point with half of the errors that this recall allows, or the one with the fewest."""
+        half = (1 + recall) / 2
+        better = (point for point in self.curve if point.recall >= half)
+        return next(better, None) or max(self.curve, key=lambda point: point.recall)
 
     def propose(
         self, queries: Float32[Array, "m d"], k: int, point: Operating, *, mask: Mask | None = None

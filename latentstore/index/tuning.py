@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -33,7 +34,7 @@ BISECTIONS = 3  # of the step between the last effort that is too little and the
 ROUNDING = 1e-6
 SETTLED = 0.0005  # recall that more effort has to bring
 HIGHEST = 0.998  # recall from which on more effort is not tried
-NEIGHBOURS = (10, 100, 1000)  # for which `Reach` is measured
+NEIGHBOURS = (10, 30, 100, 300, 1000)  # for which `Reach` is measured
 LEVELS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # shares of the neighbours
 
 
@@ -65,12 +66,15 @@ class Reach:
     table: tuple[tuple[int, tuple[int, ...]], ...]
 
     def lists(self, neighbours: int, level: float) -> int:
-        """Lists for so many neighbours at a recall: between the measured numbers on a line, beyond in proportion."""
-        column = next((i for i, one in enumerate(LEVELS) if one >= level), len(LEVELS) - 1)
-        known, lists = [one for one, _ in self.table], [found[column] for _, found in self.table]
-        if neighbours > known[-1]:
-            return math.ceil(lists[-1] * neighbours / known[-1])
-        return math.ceil(np.interp(neighbours, known, lists))
+        """Lists for so many neighbours at a recall: those of the next number measured, beyond the last in proportion.
+
+        Between two numbers nothing is known: a query's own cluster may end, and what follows lie in many others.
+        """
+        column = min(bisect_left(LEVELS, level), len(LEVELS) - 1)
+        for known, lists in self.table:
+            if neighbours <= known:
+                return lists[column]
+        return math.ceil(lists[column] * neighbours / known)
 
     def to_json(self) -> list[Any]:
         """For the manifest."""

@@ -86,12 +86,13 @@ class OpenIndex:
         candidates were dead too often is asked again, among the live.
         """
         spare = (point.factor - 1) * k // DROPPED
+        among = self.whole.stricter(point.recall)  # as under a filter
         if len(self._dead) * k * point.factor > spare * len(self.rows) / 2:
-            return self._among(self.alive, queries, k, point)
+            return self._among(self.alive, queries, k, among)
         rows, effort = self._among(None, queries, k, point)
         again = (self._drop_dead(rows) > spare).nonzero()[0]
         if len(again):
-            rows[again], more = self._among(self.alive, queries[again], k, point)
+            rows[again], more = self._among(self.alive, queries[again], k, among)
             effort = max(effort, more)
         return rows, effort
 

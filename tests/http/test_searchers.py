@@ -174,10 +174,10 @@ def test_one_that_hangs_while_it_opens_is_ended(others, beside, store, monkeypat
 def test_memory_of_answers_is_bounded(store):
     space = ls.open(store, mode="r").space("plain")
     kept = KeptAnswers()
-    names = [KeptAnswers.name(space, array("d", [i]), 3) for i in range(KEPT + 10)]
+    names = [kept.name(space, array("d", [i]), 3) for i in range(KEPT + 10)]
     for name in names:
         kept.put(name, b"hits")
     assert [kept.get(names[i]) for i in (0, 9, 10, -1)] == [None, None, b"hits", b"hits"]
-    assert KeptAnswers.name(space, array("d", [0] * 5000), 3) is None
-    kept.put(long := KeptAnswers.name(space, array("d", [0.5]), 3), b"x" * 10_000)
+    assert kept.name(space, array("d", [0] * 5000), 3) is None
+    kept.put(long := kept.name(space, array("d", [0.5]), 3), b"x" * 10_000)
     assert kept.get(long) is None
