@@ -10,10 +10,11 @@ from latentstore.index.mask import Mask
 from latentstore.index.planner import GATHER_FLOATS, Plan, choose_kind, plan_search
 from latentstore.index.ranking import InArray, rank
 from latentstore.index.threads import one_thread
-from latentstore.index.tuning import Held, Operating
+from latentstore.index.tuning import TUNING_K, Held, Operating
 
 __all__ = [
     "GATHER_FLOATS",
+    "TUNING_K",
     "ApproximateIndex",
     "Held",
     "InArray",

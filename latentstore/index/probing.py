@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentstore.types import ends_missing
+
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
 
@@ -85,6 +87,8 @@ def _layered(
     m, shape = len(order), (*order.shape, len(index.layers))
     lists, theirs = np.empty(shape, np.int64), np.empty(shape, np.float32)
     np.add(order[..., None], index.first_lists, lists)
+    if ends_missing(order):  # of vectors whose distance from the query is beyond float32
+        lists[order < 0] = -1
     theirs[:] = distances[..., None]
     return lists.reshape(m, -1), theirs.reshape(m, -1)
 

@@ -153,7 +153,7 @@ def measure(
         curve = _rising(curve)
     if index.kind != "ivf":
         return curve, None
-    queries = queries[:: TUNING_QUERIES // REACH_QUERIES]
+    queries = queries[:: max(1, len(queries) // REACH_QUERIES)]
     return curve, _reach(index, queries, nearest(queries, far)[0])
 
 

@@ -29,6 +29,7 @@ from latentstore.space.indexing import (
     open_trained,
     span,
     write_part,
+    write_trained,
 )
 from latentstore.storage import ArtefactRecord
 from latentstore.storage.files import discard
@@ -92,8 +93,11 @@ def extend_index(files: SpaceFiles, snapshot: Snapshot) -> Manifest | None:
     if not kept:
         told, there = record.properties, snapshot.manifest.index
         return build_index(files, snapshot, told["wanted"], target_recall=told["target_recall"], instead_of=there)
-    new, rows = _joined(snapshot, record, kept, rows)
+    trained = open_trained(snapshot, record)
+    new, rows = _joined(snapshot, record, trained, kept, rows)
     written = write_part(files, kept, new, rows)
+    if TRAINED not in record.files:
+        written |= write_trained(files, trained)
     parts = {
         role: file for role, file in record.files.items() if role == TRAINED or int(role.partition(".")[2] or 0) < kept
     } | written
@@ -121,10 +125,9 @@ def _kept(sizes: Sequence[int], new: int) -> int:
 
 
 def _joined(
-    snapshot: Snapshot, record: ArtefactRecord, kept: int, rows: Int64[Array, " n"]
+    snapshot: Snapshot, record: ArtefactRecord, trained: ApproximateIndex, kept: int, rows: Int64[Array, " n"]
 ) -> tuple[ApproximateIndex, Int64[Array, " m"]]:
     """New rows, and those of the parts from `kept` on, as one part."""
-    trained = open_trained(snapshot, record)
     taken = range(kept, len(record.properties["parts"]))
     opened = [open_part(snapshot, record, number, mapped=False) for number in taken]
     theirs = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in opened)])

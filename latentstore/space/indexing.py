@@ -75,7 +75,7 @@ def build_index(
     }
     written = write_part(files, 0, built, rows)
     if chosen == "ivf":
-        written[TRAINED] = files.write("index", ".trained.faiss", built.emptied().to_bytes().data)
+        written |= write_trained(files, built.emptied())
     record = ArtefactRecord(NAME, chosen, snapshot.version, written, properties)
     try:
         return files.put_artefacts(snapshot.version, index=[record], instead_of=instead_of)
@@ -107,6 +107,11 @@ def write_part(files: SpaceFiles, number: int, index: ApproximateIndex, rows: In
         np.save(table, rows, allow_pickle=False)
         written[f"rows{suffix}"] = files.write("index", ".rows.npy", table.getbuffer())
     return written
+
+
+def write_trained(files: SpaceFiles, empty: ApproximateIndex) -> dict[str, Any]:
+    """The file of an index without its vectors, by role."""
+    return {TRAINED: files.write("index", ".trained.faiss", empty.to_bytes().data)}
 
 
 def span(rows: Int64[Array, " n"]) -> int | None:

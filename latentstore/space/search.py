@@ -10,6 +10,7 @@ import numpy as np
 
 from latentstore.index import (
     GATHER_FLOATS,
+    TUNING_K,
     Operating,
     Plan,
     blocks,
@@ -163,7 +164,8 @@ class Searcher:
         explanation: Explanation,
     ) -> tuple[Int64[Array, "m k"], Float32[Array, "m k"]]:
         snapshot = self.snapshot
-        candidates, effort, compared = index.propose(queries, k, point, chosen)
+        # An operating point was measured for so many: of one neighbour's few candidates codes may miss it.
+        candidates, effort, compared = index.propose(queries, max(k, TUNING_K), point, chosen)
         lost = index.lost(candidates) if chosen is None else None
         explanation.watch.lap("index")
         explanation.index, explanation.effort = index.whole.factory, effort

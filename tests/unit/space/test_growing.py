@@ -160,6 +160,8 @@ def test_an_index_of_an_earlier_release_grows(tmp_path, vectors, monkeypatch, co
     space.add([f"i{i}" for i in range(8000, 8300)], vectors[8000:8300])
     assert space.status().unindexed == 0
     assert recall(space, vectors[8000:8300]) >= 0.93
+    assert "trained" in space.snapshot.manifest.index[0].files  # from now on no reader needs the first part for it
+    assert ls.open(tmp_path / "a.store").verify() == []
 
 
 def test_a_damaged_file_of_what_was_trained_is_refused(space, vectors):
@@ -171,6 +173,39 @@ def test_a_damaged_file_of_what_was_trained_is_refused(space, vectors):
     with pytest.raises(ChecksumMismatch, match=r"trained\.faiss"):
         space.extend_index()
     assert space.status().unindexed == 1
+
+
+def test_a_grown_index_is_not_searched_without_what_was_trained(tmp_path, space, vectors):
+    space.add([f"i{i}" for i in range(8000, 8300)], vectors[8000:8300])
+    space.extend_index()
+    (space.files.folder / space.snapshot.manifest.index[0].files["trained"].name).unlink()
+    with pytest.raises(ChecksumMismatch, match=r"trained\.faiss"):
+        ls.open(tmp_path / "a.store", mode="r").space("grows").search(vectors[0])
+
+
+@pytest.mark.parametrize("d", [64, 97])  # packed codes, and scalar ones
+def test_lists_beyond_all_distances_are_passed_over(tmp_path, d):
+    """Between two far clusters a squared distance is beyond float32, and FAISS names no list."""
+    vectors = np.random.default_rng(1).normal(size=(9000, d)).astype("f4")
+    vectors /= 20 * np.linalg.norm(vectors, axis=1)[:, None]
+    vectors[:, 0] += np.where(np.arange(9000) % 2 == 0, 1, -1)
+    vectors *= np.float32(1.5e19)
+    space = ls.open(tmp_path / "a.store").create_space("far", dim=d)
+    space.add([f"i{i}" for i in range(6000)], vectors[:6000])
+    space.build_index("ivf", target_recall=0.9)
+    space.add([f"i{i}" for i in range(6000, 9000)], vectors[6000:])
+    space.extend_index()
+    assert len(space.searcher.index.whole.layers) == 2
+    for query in vectors[:30]:
+        found = [one for one in space.search(query, 2500).ids if one is not None]
+        assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 10])
+def test_few_neighbours_are_found_as_surely_as_ten(space, vectors, k):
+    queries = vectors[8000:]
+    found, truth = (space.search(queries, k, recall=recall).ids for recall in (None, 1.0))
+    assert np.mean([len(set(a) & set(b)) / k for a, b in zip(found, truth, strict=True)]) >= 0.94
 
 
 def test_rows_that_are_replaced_again_and_again_do_not_fill_the_index(space, vectors, monkeypatch):
