@@ -127,7 +127,7 @@ class Direct:
         if len(raw) > LONGEST or any(name in _NEVER_KEPT for name, _ in scope["headers"]):
             return
         if len(self.known) >= HEADS_KEPT:
-            self.known.clear()
+            del self.known[next(iter(self.known))]
         self.known[raw] = head
 
     def search(self, head: Head, body: bytes | bytearray, reply: Reply, otherwise: Callable[[], None]) -> bool:
@@ -146,7 +146,7 @@ class Direct:
         def told(found: bytes | Exception) -> None:  # by number: a cycle would wait for the collector
             if self._open.pop(number, None) is None:
                 return  # it was refused meanwhile
-            name, status = request_id(head.asked), 200
+            name, status, seconds = request_id(head.asked), 200, perf_counter() - began
             if not isinstance(found, Exception):
                 reply(name, found)
             elif isinstance(found, Refusal):
@@ -155,7 +155,6 @@ class Direct:
             else:
                 otherwise()
                 return
-            seconds = perf_counter() - began
             self._service.metrics.observe(head.route, status, seconds)
             log_request(head.scope, name, status, key, seconds)
 

@@ -1,4 +1,4 @@
-"""HTTP with a bound on what comes before the body, which the parser would hold at any length; answers in one piece.
+"""HTTP with a bound on what comes before the body, which the parser would hold at any length.
 
 A request that came whole is shown to `Direct` before a task is made of it; one whose head `Direct` knows, before it is
 parsed.
@@ -7,19 +7,20 @@ parsed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sized
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from latentstore.server.heads import ALWAYS, Headers, answer_headers
+from latentstore.server.replying import InOnePiece, in_bytes, reply_as_json
 from latentstore.server.routes import JSON
 
 if TYPE_CHECKING:
     from latentstore.server.direct import Direct
 
-SMALL = 4096
 HEAD = 64 << 10  # bytes of a request line and its headers
 
 
@@ -39,20 +40,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._ready: tuple[RequestResponseCycle, Any] | None = None  # to be answered, once the bytes at hand are read
         self._between = True  # two requests, for all the parser knows
         self._later: bytes | None = None  # what came since a search whose head is known, which waits for its answer
-        self._answered, self._closing = 0.0, False  # when the last one was; after this one the connection ends
+        self._since, self._closing = 0.0, False  # when it began to wait for a request; whether the server ends
         self._defaults: Any = None
-        self._head = b""  # of its answer
+        self._head = b""  # of an answer, with them
+
+    def connection_made(self, transport: Any) -> None:
+        """It is open."""
+        super().connection_made(transport)
+        self.flow = _BoundedFlow(transport, self.pipeline)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the connection. What a request came with before its head began belongs to the one before."""
         if self._later is not None:
             self._later += data
             self.flow.pause_reading()
-            return
-        idle = self._between and (self.cycle is None or self.cycle.response_complete)
-        if idle and self._take_known(data):
-            return
-        begun, self._feeding = self._begun, True
+        elif not self._take_known(data):
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        idle, begun, self._feeding = self._idle, self._begun, True
         try:
             super().data_received(data)
         finally:
@@ -64,32 +70,45 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._ready is not None:
             ready, self._ready = self._ready, None
             self._answer(*ready, data if idle and self._begun == begun + 1 and self._between else b"")
+        elif self._waits_for_request and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._wait()  # for the rest of a head, no longer than for its beginning
+
+    @property
+    def _waits_for_request(self) -> bool:
+        return self._later is None and (self.cycle is None or self.cycle.response_complete)
+
+    @property
+    def _idle(self) -> bool:
+        return self._between and self._waits_for_request
 
     def _take_known(self, data: bytes) -> bool:
         """Whether the next request is a search whose head was read before: only its body is then."""
         start = data.find(b"\r\n\r\n") + 4
         head = self._direct.known.get(data[:start])
-        if head is None or self.flow.write_paused or self.transport.is_closing():
+        if head is None or not self._idle or self.flow.write_paused or self.transport.is_closing():
             return False
         end = start + head.length
         if len(data) < end or not self._direct.search(
-            head, data[start:end], self._reply_known, partial(self._answer_known_ordinarily, data[:end])
+            head, data[start:end], self._reply_known, partial(self._answer_known_in_task, data[:end])
         ):
             return False
         self._later = data[end:]
+        if self._later:  # enough for now
+            self.flow.pause_reading()
         return True
 
     def _reply_known(self, asked: str, body: bytes, status: int = 200, more: Headers = ALWAYS) -> None:
         later, self._later = self._later, None
         if self.transport.is_closing():
             return
-        if status != 200 or self._closing:
+        last = self._closing and not later
+        if status != 200 or last:
             headers = answer_headers(JSON, len(body), asked, more)
-            answer = _in_bytes(self.server_state.default_headers, headers, body, status, keep=not self._closing)
+            answer = in_bytes(self.server_state.default_headers, headers, body, status, keep=not last)
         else:  # ever the same, but for three of its parts; the date is made anew every second
             if self._defaults is not self.server_state.default_headers:
                 self._defaults = self.server_state.default_headers
-                self._head = _in_bytes(self._defaults, ((b"content-type", JSON.encode()), *ALWAYS), b"")[:-2]
+                self._head = in_bytes(self._defaults, ((b"content-type", JSON.encode()), *ALWAYS), b"")[:-2]
             answer = b"%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
                 self._head,
                 len(body),
@@ -98,39 +117,48 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         self.transport.write(answer)
         self.server_state.total_requests += 1
-        if self._closing:
+        if last:
             self.transport.close()
             return
-        self._answered = self.loop.time()
+        self._since = self.loop.time()
         if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_handler()
-        if later:
-            self.flow.resume_reading()
-            self.data_received(later)
+            self._wait()
+        self._go_on(later)
 
-    def _answer_known_ordinarily(self, data: bytes) -> None:
+    def _answer_known_in_task(self, data: bytes) -> None:
         later, self._later = self._later, None
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        HttpToolsProtocol.data_received(self, data)
-        if later:
-            self.data_received(later)
+        super().data_received(data)
+        self._go_on(later)
+
+    def _go_on(self, later: bytes | None) -> None:
+        """With what came since. While whole searches wait nothing more is read, or they would be ever more."""
+        if not later or not self._take_known(later):
+            self.flow.resume_reading()
+            if later:
+                self._parse(later)
+        if self._closing and self._later is None:
+            super().shutdown()
+
+    def _wait(self) -> None:
+        """For a request."""
+        self._since = self.loop.time()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that was idle for long: one timer for all searches whose heads are known."""
-        left = self.timeout_keep_alive - (self.loop.time() - self._answered)
+        left = self.timeout_keep_alive - (self.loop.time() - self._since)
         if self._later is not None or left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(max(left, 1), self.timeout_keep_alive_handler)
         else:
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
-        """The server ends: after the answer that the connection waits for, if it does."""
+        """The server ends: after the answers that the connection waits for, if it does."""
+        self._closing = True
         if self._later is None:
             super().shutdown()
-        else:
-            self._closing = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end; as after a task, the last request must not hold its connection."""
@@ -175,14 +203,14 @@ class BoundedProtocol(HttpToolsProtocol):
         ordinary = partial(self._answer_in_task, cycle, app)
         # Nothing waits for who does not read: one answer at most is held for a connection whose buffer is full.
         at_once = not (cycle.more_body or cycle.flow.write_paused or self.transport.is_closing()) and app is self.app
-        head = self._direct.take(scope, cycle.body, partial(_reply_with, cycle), ordinary) if at_once else None
+        head = self._direct.take(scope, cycle.body, partial(reply_as_json, cycle), ordinary) if at_once else None
         if head is None:
             ordinary()
         elif len(whole) == (end := whole.find(b"\r\n\r\n") + 4) + head.length and cycle.keep_alive:
             self._direct.keep(whole[:end], scope, head)
 
     def _answer_in_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, _InOnePiece(cycle)))
+        super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, InOnePiece(cycle)))
 
     def _refuse(self) -> None:
         transport: asyncio.Transport | None = self.transport
@@ -193,78 +221,22 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.close()
 
 
-class _InOnePiece:
-    """Sends an answer whose body comes at once together with its head: a call of the system less.
+class _BoundedFlow(FlowControl):
+    """Reads no further while whole requests wait: uvicorn does after each answer, and has ever more of them.
 
     Args:
-        cycle: uvicorn's, of one request.
+        transport: The connection's.
+        waiting: Requests that were read.
     """
 
-    __slots__ = ("_cycle", "_head")
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._head: Any = None
-
-    async def __call__(self, message: Any) -> None:
-        """See ASGI's `send`."""
-        cycle = self._cycle
-        if message["type"] == "http.response.start":
-            self._head = message
-            return
-        head, self._head = self._head, None
-        if head is None or message.get("more_body") or cycle.scope["method"] == "HEAD":
-            if head is not None:
-                await cycle.send(head)
-            await cycle.send(message)
-            return
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        _reply(cycle, head["headers"], message["body"], head["status"])
-
-
-def _reply_with(
-    cycle: RequestResponseCycle, asked: str, body: bytes, status: int = 200, more: Headers = ALWAYS
-) -> None:
-    _reply(cycle, answer_headers(JSON, len(body), asked, more), body, status)
-
-
-def _reply(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes, status: int) -> None:
-    """Send an answer, unless the caller went away."""
-    if cycle.transport.is_closing():
-        cycle.disconnected = True  # which uvicorn tells only the last request of a connection
-    if cycle.disconnected:
-        return
-    answer = _in_bytes(cycle.default_headers, headers, body, status, keep=cycle.keep_alive)
-    cycle.response_started, cycle.waiting_for_100_continue = True, False
-    cycle.transport.write(answer)
-    cycle.response_complete = True
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    if len(cycle.body) > SMALL:
-        cycle.body = bytearray()  # an idle connection keeps its last request
-    cycle.on_response()
-
-
-def _in_bytes(
-    defaults: Iterable[tuple[bytes, bytes]],
-    headers: Iterable[tuple[bytes, bytes]],
-    body: bytes,
-    status: int = 200,
-    *,
-    keep: bool = True,
-) -> bytes:
-    """An answer; `keep` the connection."""
-    parts = [STATUS_LINE[status]]
-    for name, value in (*defaults, *headers):
-        if b"\n" in value or b"\r" in value:
-            raise RuntimeError(f"header {name!r} would hold a line break")
-        parts += (name, b": ", value, b"\r\n")
-    if not keep:
-        parts.append(b"connection: close\r\n")
-    parts += (b"\r\n", body)
-    return b"".join(parts)
+    def resume_reading(self) -> None:
+        """When the last of them is begun."""
+        if not self._waiting:
+            super().resume_reading()
 
 
 def _nothing() -> None:
