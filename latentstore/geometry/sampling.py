@@ -14,6 +14,8 @@ from latentstore.types import Array, is_finite
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Float64, Int64
 
+MOST = 1000  # times the noise: float32, which latents are, ends somewhere
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -53,7 +55,7 @@ class Mixture:
                 way (a quarter of the covariance), 0 gives means only.
 
         Raises:
-            InputError: n < 0, or a truncation that is no number from 0 on.
+            InputError: n < 0, or a truncation that is no number from 0 to 1,000.
         """
         if n < 0:
             raise InputError(f"n is {n}; draw zero or more latents")
@@ -118,9 +120,10 @@ def fit_gaussian(latents: Float[Array, "n d"]) -> Mixture:
 
 def check_truncation(truncation: float) -> None:
     """Refuse what no noise is scaled by."""
-    if not (is_finite(truncation) and truncation >= 0):
+    if not (is_finite(truncation) and 0 <= truncation <= MOST):
         raise InputError(
-            f"truncation is {truncation}; choose 1 for all variety, or less, down to 0, for more typical ones"
+            f"truncation is {truncation}; choose 1 for all variety, or less, down to 0, for more typical ones (at most "
+            f"{MOST})"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -51,8 +53,10 @@ def test_truncation_scales_the_way_from_a_component_s_mean():
     assert len(np.unique(none, axis=0)) == 2
     upper = half[:, 0] > 0
     np.testing.assert_allclose(np.cov(half[upper].T), COVARIANCE / 4, atol=0.06)
-    with pytest.raises(InputError, match="truncation is nan"):
-        mixture.draw(1, np.random.default_rng(0), truncation=np.nan)
+    for truncation in (np.nan, -1, 1001, 4e83):
+        with pytest.raises(InputError, match=rf"truncation is {re.escape(str(truncation))}; .*at most 1000"):
+            mixture.draw(1, np.random.default_rng(0), truncation=truncation)
+    assert np.isfinite(mixture.draw(10, np.random.default_rng(0), truncation=1000)).all()
 
 
 def test_many_components_beat_few_on_latents_they_were_not_fitted_to():
