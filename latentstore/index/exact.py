@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     Block: TypeAlias = tuple[Float32[Array, "c d"], Int64[Array, " c"]]
 
 CHUNK = 65_536  # vectors compared at a time: bounds the copies made by masks and by normalising
-SPARE = 16  # extra candidates: faiss computes l2 of batches as |x|² + |q|² − 2xq, whose rounding can swap near ties
+SPARE = 16  # extra candidates: what BLAS rounds can swap near ties
+# From so many queries on FAISS is told to multiply matrices (BLAS); by itself it begins at 128,000 numbers, 1,000
+# queries of 128, and takes eight times as long below.
+BLAS_QUERIES = 16
+ROUNDING = 2.0**-23  # of a float32
 CACHED_FLOATS = 100_000  # gathered at a time: 400 kB are in the second cache when they are compared
 
 
@@ -77,11 +81,12 @@ def scan(
     if metric == "cosine":
         queries = to_unit(queries)
     keep = k + SPARE
+    queries = np.ascontiguousarray(queries)
     numbers = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)  # smaller is nearer
     for vectors, theirs in found_in:
         block = np.ascontiguousarray(vectors) if unit else prepared(vectors, metric)
-        score, found = faiss.knn(queries, block, min(keep, len(block)), metric=kind)
+        score, found = _nearest(queries, block, k, kind)
         score = score if metric == "l2" else -score
         numbers = np.concatenate([numbers, np.where(found >= 0, theirs[found], -1)], axis=1)
         scores = np.concatenate([scores, np.where(found >= 0, score, np.inf)], axis=1)
@@ -89,6 +94,56 @@ def scan(
             best = np.argpartition(scores, keep - 1, axis=1)[:, :keep]
             numbers, scores = np.take_along_axis(numbers, best, 1), np.take_along_axis(scores, best, 1)
     return numbers
+
+
+def _nearest(
+    queries: Float32[Array, "m d"], block: Float32[Array, "n d"], k: int, kind: int
+) -> tuple[Float32[Array, "m c"], Int64[Array, "m c"]]:
+    """The k + SPARE nearest in a block, and FAISS's scores of them.
+
+    Of one query, and of many, FAISS takes squared distances for |x|² + |q|² − 2xq, which is off by an error that grows
+    with the squares, not with the distance: of vectors that lie close together and far from zero nothing is left. So
+    those kept are compared anew, and all of them where one that was not kept may be nearer than the k-th.
+    """
+    import faiss
+
+    (m, d), keep = queries.shape, min(k + SPARE, len(block))
+    faiss.cvar.distance_compute_blas_threshold = BLAS_QUERIES * d  # for all threads; they set it alike, or need it not
+    score, found = faiss.knn(queries, block, keep, metric=kind)
+    if kind != faiss.METRIC_L2 or 1 < m < BLAS_QUERIES:
+        return score, found
+    last = score[:, -1].copy()
+    compare(score, queries, block, found, "l2")
+    if keep == len(block):
+        return score, found
+    near, squares = np.partition(score, k - 1, axis=1)[:, k - 1], np.einsum("md,md->m", queries, queries)
+    unsure = (~(last - near >= _error(squares, near, d))).nonzero()[0]
+    for start in range(0, len(unsure), BLAS_QUERIES - 1):
+        few = unsure[start : start + BLAS_QUERIES - 1]
+        score[few], found[few] = _compared(queries[few], block, keep)
+    return score, found
+
+
+def _error(squares: Any, near: Any, d: int) -> Any:
+    """By how much a squared distance may be off: of sums of d products in lanes of 8.
+
+    Args:
+        squares: |q|².
+        near: Squared distance of the farthest vector that counts: none of those is longer than |q| and its root.
+        d: Width.
+    """
+    return (8 + d / 8) * ROUNDING * (squares + (squares**0.5 + near**0.5) ** 2)
+
+
+def _compared(
+    queries: Float32[Array, "m d"], block: Float32[Array, "n d"], keep: int
+) -> tuple[Float32[Array, "m c"], Int64[Array, "m c"]]:
+    """The nearest of few queries by the squares of differences, as FAISS takes them of two queries at least."""
+    import faiss
+
+    m = len(queries)
+    score, found = faiss.knn(queries if m > 1 else queries.repeat(2, axis=0), block, keep)
+    return score[:m], found[:m]
 
 
 def scan_once(
@@ -134,6 +189,10 @@ def scan_block(
     pointer, (n, d), keep = faiss.swig_ptr, vectors.shape, min(k + SPARE, len(numbers))
     scores, found = np.empty((1, keep), np.float32), np.empty((1, keep), np.int64)
     nearest(pointer(query), pointer(vectors), d, 1, n, keep, pointer(scores), pointer(found))
+    if metric == "l2" and keep < n:
+        near, last = max(scores.item(k - 1), 0.0), scores.item(-1)
+        if not last - near >= 2 * _error(float(query[0] @ query[0]), near, d):
+            _, found = _compared(query, vectors, keep)
     candidates: Int64[Array, "1 c"] = numbers[found]
     if found.item(-1) < 0:  # what is infinitely far is not found
         candidates[found < 0] = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from latentstore.index.exact import Block
     from latentstore.index.planner import Kind
     from latentstore.index.ranking import Vectors
-    from latentstore.types import Array
+    from latentstore.types import Array, Metric
 
 TRAIN_PER_LIST = 64  # training vectors per inverted list: k-means gains little beyond
-TUNING_QUERIES = 1024  # of fewer, chance chooses: of 256 an effort of 36 in one index, 28 in another of the same rows
+# Of fewer, chance chooses: 256 an effort of 36 lists in one index, of 28 in another of the same rows. They are enough
+# to see where to look.
+TUNING_QUERIES, GRID_QUERIES = 1024, 256
 REACH_QUERIES = 64  # of those; each tells of hundreds of neighbours, whose search takes longest
 TUNING_K = 10
 # Recall is measured on rows of the space; queries from elsewhere do worse. On GloVe they miss a fifth more of their
 # neighbours (.949 for .957), so that a fifth of the errors allowed is kept in reserve.
 RESERVE = 0.2
-BISECTIONS = 3  # of the step between the last effort that is too little and the first that is enough
+SURE = 8  # operating points at most that are measured by all queries
 ROUNDING = 1e-6
 SETTLED = 0.0005  # recall that more effort has to bring
 HIGHEST = 0.998  # recall from which on more effort is not tried
@@ -146,57 +148,89 @@ def measure(
         return rank(held.stored, queries, scan(held.blocks(), queries, k, index.metric), k, index.metric)
 
     near, far = (min(k, len(known) - 1) + 1 for k in (TUNING_K, max(NEIGHBOURS)))
-    truth, distances = nearest(queries, near)
+    asked = _Asked.of(rows, queries, *nearest(queries, near), index.metric)
     tried = [one for one in _grid(index) if efforts is None or one in efforts]  # what was found between is found anew
-    curve = _curve(index, held, rows, queries, truth, distances, tried)
+    curve = _curve(index, held, asked, tried)
     if efforts is None:  # else each was worth it once, and may be again when there are more vectors
         curve = _rising(curve)
     if index.kind != "ivf":
         return curve, None
-    queries = queries[:: max(1, len(queries) // REACH_QUERIES)]
+    queries = asked.fewer(REACH_QUERIES).queries
     return curve, _reach(index, queries, nearest(queries, far)[0])
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Rows of the space as queries, and which neighbours they have.
+
+    Attributes:
+        rows: Of each query, (m,).
+        queries: Shape (m, d).
+        limit: Distance of the farthest neighbour, (m,). Equal distances are equally right, so recall compares these.
+        there: How many neighbours there are besides the row itself, (m,).
+    """
+
+    rows: Int64[Array, " m"]
+    queries: Float32[Array, "m d"]
+    limit: Float32[Array, " m"]
+    there: Int64[Array, " m"]
+
+    @classmethod
+    def of(
+        cls,
+        rows: Int64[Array, " m"],
+        queries: Float32[Array, "m d"],
+        truth: Int64[Array, "m t"],
+        distances: Float32[Array, "m t"],
+        metric: Metric,
+    ) -> _Asked:
+        """Of their nearest, themselves among them."""
+        farthest = distances[:, -1]
+        # The same distance computed in another order of additions differs in the last digit.
+        limit = farthest + (-ROUNDING if metric == "ip" else ROUNDING) * np.abs(farthest)
+        return cls(rows, queries, limit, (truth != rows[:, None]).sum(axis=1))
+
+    def fewer(self, wanted: int) -> _Asked:
+        """About so many of them."""
+        step = max(1, len(self.rows) // wanted)
+        return _Asked(self.rows[::step], self.queries[::step], self.limit[::step], self.there[::step])
+
+
+def _measured(index: ApproximateIndex, held: Held, asked: _Asked, effort: int, factor: int) -> Operating:
+    k = min(TUNING_K + 1, len(index))
+    started = perf_counter()
+    candidates, _, _ = index.propose(asked.queries, k, Operating(effort, factor, 0.0, 0.0))
+    candidates[~held.alive[candidates]] = -1
+    found, distances = rank(held.stored, asked.queries, candidates, k, index.metric)
+    elapsed = perf_counter() - started
+    limit = asked.limit[:, None]
+    near = distances >= limit if index.metric == "ip" else distances <= limit
+    hits = (near & (found != asked.rows[:, None])).sum(axis=1)
+    recall = float(np.minimum(hits / asked.there, 1).mean())
+    return Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(asked.rows), 2))
+
+
 def _curve(
-    index: ApproximateIndex,
-    held: Held,
-    rows: Int64[Array, " m"],
-    queries: Float32[Array, "m d"],
-    truth: Int64[Array, "m t"],
-    truth_distances: Float32[Array, "m t"],
-    efforts: Sequence[tuple[int, int]],
+    index: ApproximateIndex, held: Held, asked: _Asked, efforts: Sequence[tuple[int, int]]
 ) -> tuple[Operating, ...]:
-    k = min(TUNING_K, truth.shape[1] - 1)
-    points = list[Operating]()
-    # A row is not a neighbour of itself; equal distances are equally right, so recall compares distances.
-    # The same distance computed in another order of additions differs in the last digit.
-    farthest = truth_distances[:, k]
-    limit = farthest + (-ROUNDING if index.metric == "ip" else ROUNDING) * np.abs(farthest)
-    there = (truth[:, : k + 1] != rows[:, None]).sum(axis=1)
-
-    def measured(effort: int, factor: int) -> Operating:
-        point = Operating(effort, factor, 0.0, 0.0)
-        started = perf_counter()
-        candidates, _, _ = index.propose(queries, k + 1, point)
-        candidates[~held.alive[candidates]] = -1
-        found, distances = rank(held.stored, queries, candidates, k + 1, index.metric)
-        elapsed = perf_counter() - started
-        near = distances >= limit[:, None] if index.metric == "ip" else distances <= limit[:, None]
-        hits = (near & (found != rows[:, None])).sum(axis=1)
-        recall = float(np.minimum(hits / there, 1).mean())
-        return Operating(effort, factor, round(recall, 4), round(1e6 * elapsed / len(rows), 2))
-
+    """All points by few queries; by all of them what every search will take, and what lies between that and too
+    little."""
+    points, few = dict[tuple[int, int], Operating](), asked.fewer(GRID_QUERIES)
     for effort, factor in efforts:
-        if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points):
+        if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points.values()):
             continue  # more of both takes longer and has nothing to win
-        if (before := [p for p in points if p.factor == factor][-2:]) and len(before) == 2 and _settled(*before):
+        before = [p for p in points.values() if p.factor == factor][-2:]
+        if len(before) == 2 and _settled(*before):
             continue  # more lists hold no more of them; more candidates may
-        points.append(measured(effort, factor))
-    for _ in range(BISECTIONS):
-        if (between := _between(_by_time(points), wanted_recall(index.target_recall))) is None:
+        points[effort, factor] = _measured(index, held, few, effort, factor)
+    sure = set[tuple[int, int]]()
+    for _ in range(SURE):
+        following = _next(_by_time([*points.values()]), wanted_recall(index.target_recall), sure)
+        if following is None:
             break
-        points.append(measured(*between))
-    return _by_time(points)
+        points[following] = _measured(index, held, asked, *following)
+        sure.add(following)
+    return _by_time([*points.values()])
 
 
 def wanted_recall(asked: float) -> float:
@@ -204,14 +238,24 @@ def wanted_recall(asked: float) -> float:
     return asked + RESERVE * (1 - asked)
 
 
-def _between(points: Sequence[Operating], wanted: float) -> tuple[int, int] | None:
-    """An effort between the one that every search will take and the one that does not reach as far."""
+def _next(points: Sequence[Operating], wanted: float, sure: Container[tuple[int, int]]) -> tuple[int, int] | None:
+    """What to measure by all queries next; None when the effort is found.
+
+    That is the one that every search would take; the greatest that does not reach as far; what lies between.
+    """
     chosen = next((point for point in points if point.recall >= wanted), None)
     if chosen is None:
         return None
-    less = [p.effort for p in points if p.factor == chosen.factor and p.effort < chosen.effort and p.recall < wanted]
-    middle = (max(less) + chosen.effort) // 2 if less else chosen.effort
-    return None if middle in (chosen.effort, *less) else (middle, chosen.factor)
+    effort, factor = chosen.effort, chosen.factor
+    if (effort, factor) not in sure:
+        return effort, factor
+    less = [p.effort for p in points if p.factor == factor and p.effort < effort and p.recall < wanted]
+    if not less:
+        return None
+    if (max(less), factor) not in sure:
+        return max(less), factor
+    middle = (max(less) + effort) // 2
+    return (middle, factor) if middle > max(less) else None
 
 
 def _by_time(points: Sequence[Operating]) -> tuple[Operating, ...]:

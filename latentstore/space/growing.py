@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from latentstore.types import Array
 
 GROWTH = 0.1  # of an index since its recall was measured, after which it is measured again
-TAIL_FLOATS = 1 << 17  # of rows beside the index, which a search compares: a tenth of its time among a million rows
+# What may lie beside the index, which a search compares: a tenth of its time among a million rows. Of wide vectors at
+# least so many rows, that not every second append of a hundred extends the index.
+TAIL_FLOATS, TAIL_ROWS = 1 << 18, 300
 ADDED = 1 << 16  # rows added at a time
 
 
@@ -54,7 +56,8 @@ def kept_up(files: SpaceFiles, written: Manifest) -> Manifest:
     record = current_index(written)
     if record is None or record.kind != "ivf":
         return written
-    if (written.next_row - int(record.properties["next_row"])) * written.dim <= TAIL_FLOATS:
+    beside = written.next_row - int(record.properties["next_row"])
+    if beside <= TAIL_ROWS or beside * written.dim <= TAIL_FLOATS:
         return written
     try:
         return extend_index(files, files.snapshot(written.version)) or written

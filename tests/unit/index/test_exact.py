@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentstore.index import InArray, exact_search, rank, scan_once
+from latentstore.index import InArray, exact_search, rank, scan_block, scan_once
 from latentstore.types import METRICS
 
 
@@ -87,3 +87,30 @@ def test_equal_distances_go_to_the_smaller_position():
     assert positions.tolist() == [[4, 5, 6, 7]]
     candidates = scan_once(InArray(vectors), vectors[10:11], np.arange(60), 4, "l2")
     assert rank(InArray(vectors), vectors[10:11], candidates, 4, "l2")[0].tolist() == [[4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("m", [1, 2, 15, 16, 61])
+@pytest.mark.parametrize("d", [32, 784])
+def test_vectors_far_from_zero_are_told_apart(m, d):
+    """Of |x|² + |q|² − 2xq nothing is left there, in float32."""
+    generator = np.random.default_rng(0)
+    for offset in (0, 1_000, 10_000):
+        stored, queries = ((offset + generator.normal(size=(n, d))).astype(np.float32) for n in (20_000, m))
+        precise = stored.astype(np.float64)
+        truth = np.stack([((precise - query) ** 2).sum(axis=1).argsort()[:10] for query in queries])
+        found, _ = exact_search(stored, queries, 10, "l2")
+        assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth, strict=True)]) > 9.9
+        beside = scan_block(stored, queries[:1], np.arange(20_000), 10, "l2")
+        assert len(set(truth[0]) & set(beside[0])) == 10
+
+
+def test_many_copies_of_one_vector_hide_no_other():
+    """More of them than are kept to spare."""
+    generator = np.random.default_rng(0)
+    stored = np.repeat(generator.normal(size=(50, 64)), 40, axis=0).astype(np.float32)
+    stored[::2] += generator.normal(scale=1e-3, size=(1000, 64)).astype(np.float32)
+    for queries in (stored[:1], stored[:40]):
+        found, distances = exact_search(stored, queries, 30, "l2")
+        truth = np.sqrt(((queries[:, None].astype(np.float64) - stored) ** 2).sum(axis=2))
+        np.testing.assert_allclose(distances, np.sort(truth, axis=1)[:, :30], rtol=1e-4, atol=1e-6)
+        assert all(len(set(row)) == 30 for row in found)

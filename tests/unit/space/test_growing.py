@@ -61,6 +61,7 @@ def test_grows_when_asked(tmp_path, space, vectors):
 
 
 def test_grows_by_itself_and_readers_keep_what_they_have_open(tmp_path, space, vectors, monkeypatch):
+    monkeypatch.setattr(growing, "TAIL_ROWS", 0)
     monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
     reader = ls.open(tmp_path / "a.store", mode="r").space("grows")
     opened = reader.searcher.index.built.faiss_index
@@ -132,6 +133,7 @@ def test_parts_together_propose_as_much_as_one_would(space, vectors, monkeypatch
 
 
 def test_rows_are_stored_though_the_index_cannot_take_them(space, vectors, monkeypatch):
+    monkeypatch.setattr(growing, "TAIL_ROWS", 0)
     monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
     trained = space.files.folder / space.snapshot.manifest.index[0].files["trained"].name
     content = trained.read_bytes()
@@ -156,6 +158,7 @@ def test_an_index_of_an_earlier_release_grows(tmp_path, vectors, monkeypatch, co
     del record.files["trained"]
     space.files.put_artefacts(space.version, index=[record])
     space.refresh()
+    monkeypatch.setattr(growing, "TAIL_ROWS", 0)
     monkeypatch.setattr(growing, "TAIL_FLOATS", 200 * D)
     space.add([f"i{i}" for i in range(8000, 8300)], vectors[8000:8300])
     assert space.status().unindexed == 0
@@ -209,6 +212,7 @@ def test_few_neighbours_are_found_as_surely_as_ten(space, vectors, k):
 
 
 def test_rows_that_are_replaced_again_and_again_do_not_fill_the_index(space, vectors, monkeypatch):
+    monkeypatch.setattr(growing, "TAIL_ROWS", 0)
     monkeypatch.setattr(growing, "TAIL_FLOATS", 0)
     ids = [f"i{i}" for i in range(1500)]
     for turn in range(20):
