@@ -117,7 +117,8 @@ def _nearest(
     if keep == len(block):
         return score, found
     near, squares = np.partition(score, k - 1, axis=1)[:, k - 1], np.einsum("md,md->m", queries, queries)
-    unsure = (~(last - near >= _error(squares, near, d))).nonzero()[0]
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 nothing is sure
+        unsure = (~(last - near >= _error(squares, near, d))).nonzero()[0]
     for start in range(0, len(unsure), BLAS_QUERIES - 1):
         few = unsure[start : start + BLAS_QUERIES - 1]
         score[few], found[few] = _compared(queries[few], block, keep)
