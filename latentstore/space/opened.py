@@ -92,8 +92,12 @@ class OpenIndex:
         rows, effort = self._among(None, queries, k, point)
         again = (self._drop_dead(rows) > spare).nonzero()[0]
         if len(again):
-            rows[again], more = self._among(self.alive, queries[again], k, among)
-            effort = max(effort, more)
+            theirs, more = self._among(self.alive, queries[again], k, among)
+            width, effort = theirs.shape[1], max(effort, more)
+            rows[again] = -1
+            if width > rows.shape[1]:
+                rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=-1)
+            rows[again, :width] = theirs
         return rows, effort
 
     def _reached(self, queries: Float32[Array, "m d"], k: int, point: Operating) -> tuple[Int64[Array, "m c"], int]:

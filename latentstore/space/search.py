@@ -62,9 +62,14 @@ class Searcher:
         return opened
 
     @cached_property
+    def _live(self) -> int:
+        """Live rows, counted over all segments once."""
+        return len(self.snapshot)
+
+    @cached_property
     def unindexed(self) -> int:
         """Live rows that the index does not cover."""
-        return len(self.snapshot) - (self.index.live if self.index else 0)
+        return self._live - (self.index.live if self.index else 0)
 
     @cached_property
     def _tail(self) -> Block:
@@ -99,7 +104,7 @@ class Searcher:
         index = self.index
         watch.lap("open")
         plan, point = self._planned(matching, recall)
-        live = len(self.snapshot)
+        live = self._live
         explanation = Explanation(
             plan.strategy, plan.reason, live, live if matching is None else matching, self.unindexed, watch
         )
@@ -117,7 +122,7 @@ class Searcher:
         return rank(self.snapshot.gather, queries, scan(self._blocks(0, None), queries, k, "l2"), k, "l2")
 
     def _plan(self, matching: int | None, recall: float | None) -> tuple[Plan, Operating | None]:
-        index, live = self.index, len(self.snapshot)
+        index, live = self.index, self._live
         point = index.whole.operating(recall, filtered=matching is not None) if index else None
         plan = plan_search(
             live=live,

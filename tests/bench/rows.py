@@ -118,7 +118,7 @@ class Bench:
 
         def search(when: str) -> None:
             found = [timed(lambda q=q: space.search(q, 10)) for q in queries for _ in range(5)]  # type: ignore[misc]
-            truth, near = (space.search(queries, 10, recall=recall).ids for recall in (1.0, None))
+            truth, near = (space.search(workload.queries, 10, recall=recall).ids for recall in (1.0, None))
             right = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth, near, strict=True)])
             say(f"search {when}, {len(space):,} rows, recall {right:.3f}, p50", found)
 

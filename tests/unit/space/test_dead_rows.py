@@ -116,3 +116,24 @@ def test_an_hnsw_is_still_used_where_dead_rows_are_scattered(tmp_path, vectors, 
         rows, _, _ = index.propose(queries, k, index.built.operating(None), None)
         assert index.lost(rows).mean() < 0.03
     assert recall(space, queries) >= 0.95
+
+
+@pytest.mark.parametrize("stricter", [0, -1])
+def test_a_query_asked_again_may_have_another_number_of_candidates(tmp_path, monkeypatch, vectors, groups, stricter):
+    """Among the live it takes a stricter operating point, which has its own."""
+    space = ls.open(tmp_path / "a.store").create_space("s", dim=D)
+    space.add([f"i{i}" for i in range(N)], vectors[:N], {"kind": groups[:N]})
+    space.build_index("ivf", target_recall=0.95)
+    space.delete(where="kind = 3")
+    whole = space.searcher.index.whole
+    by_factor = sorted(whole.curve, key=lambda point: (point.factor, point.recall))
+    point, other = whole.operating(None), by_factor[stricter]
+    assert point.factor != other.factor
+    monkeypatch.setattr(type(whole), "stricter", lambda self, _: other)
+    near, gone = vectors[N:][groups[N:] == 3], {f"i{i}" for i in np.flatnonzero(groups[:N] == 3)}
+    for queries in (near[:1], vectors[N:]):
+        found = space.search(queries, 10).ids
+        assert not gone & set(found.ravel())
+        assert all(len(set(row)) == 10 for row in found)
+    if stricter:
+        assert recall(space, near) >= 0.9
