@@ -12,9 +12,11 @@ import numpy as np
 from latentstore.errors import ChecksumMismatch
 from latentstore.index import probing, tuning
 from latentstore.index.exact import prepared
+from latentstore.index.filling import add, filled
 from latentstore.index.joining import join
+from latentstore.index.reach import Reach
 from latentstore.index.stacking import stack
-from latentstore.index.tuning import Held, Operating, Reach
+from latentstore.index.tuning import Held, Operating
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from latentstore.index.planner import Kind
     from latentstore.types import Array, Metric
 
-ADD_CHUNK = 1 << 16  # vectors converted and added at a time
 # Up to so many queries FAISS is told to take one after the other (`implem` 11) instead of list after list for all of
 # them: 151 µs instead of 215 of a single one among a million × 128, 16 instead of 20 each of eight in 70,000 × 32.
 FEW = 16
@@ -93,7 +94,7 @@ class ApproximateIndex:
             seed: Chooses the training sample and the tuning queries.
         """
         for factory in tuning.factories(kind, *vectors.shape):
-            inner = _filled(factory, vectors, metric, tuning.training_rows(factory, len(vectors), seed), seed)
+            inner = filled(factory, vectors, metric, tuning.training_rows(factory, len(vectors), seed), seed)
             made = cls(kind, metric, factory, (), None, target_recall, inner).measured(vectors, seed=seed)
             if made.operating(None) is not None:
                 break
@@ -219,7 +220,7 @@ class ApproximateIndex:
         """An index of other vectors with the same trained quantisers, to be joined to this one later."""
         empty = self.emptied()
         for vectors in chunks:
-            _add(empty.faiss_index, vectors, self.metric)
+            add(empty.faiss_index, vectors, self.metric)
         return empty
 
     def emptied(self) -> ApproximateIndex:
@@ -291,22 +292,3 @@ def _curve(properties: dict[str, Any]) -> tuple[Operating, ...]:
 
 def _reach(properties: dict[str, Any]) -> Reach | None:
     return Reach.from_json(properties["reach"]) if properties.get("reach") else None
-
-
-def _filled(factory: str, vectors: Float32[Array, "n d"], metric: Metric, sample: Int64[Array, " s"], seed: int) -> Any:
-    import faiss
-
-    # Unit vectors are ranked alike by L2 and by cosine, and product codes err less under L2 (GloVe: recall .954, .911).
-    inner = faiss.index_factory(
-        vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
-    )
-    if hasattr(inner, "cp"):
-        inner.cp.seed = seed
-    inner.train(prepared(vectors[sample], metric))
-    _add(inner, vectors, metric)
-    return inner
-
-
-def _add(inner: Any, vectors: Float32[Array, "n d"], metric: Metric) -> None:
-    for start in range(0, len(vectors), ADD_CHUNK):
-        inner.add(prepared(vectors[start : start + ADD_CHUNK], metric))

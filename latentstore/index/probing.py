@@ -2,7 +2,7 @@
 
 Under a filter the neighbours of a query lie farther out: the k-th allowed vector may be the 10·k-th of all. So the
 lists are counted off from the nearest on until k allowed vectors were passed; had nothing been filtered, so many
-vectors would have been k′ neighbours, and how many lists hold k′ neighbours was measured (`tuning.Reach`). Lists
+vectors would have been k′ neighbours, and how many lists hold k′ neighbours was measured (`reach.Reach`). Lists
 without an allowed vector are skipped. This holds for filters that know nothing of the vectors and for those that follow
 them: where all allowed vectors are far away, many lists are passed before k are found.
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from latentstore.index.approximate import ApproximateIndex
     from latentstore.index.mask import Mask
-    from latentstore.index.tuning import Operating, Reach
+    from latentstore.index.reach import Reach
+    from latentstore.index.tuning import Operating
     from latentstore.types import Array
 
 ORDERED_FIRST = 4  # times as many lists as an unfiltered search looks into are put in order first

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentstore.index.exact import blocks, prepared, scan
+from latentstore.index.exact import blocks, scan
 from latentstore.index.ranking import InArray, rank
+from latentstore.index.reach import NEIGHBOURS, Reach, measured_reach
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
@@ -36,8 +36,6 @@ SURE = 8  # operating points at most that are measured by all queries
 ROUNDING = 1e-6
 SETTLED = 0.0005  # recall that more effort has to bring
 HIGHEST = 0.998  # recall from which on more effort is not tried
-NEIGHBOURS = (10, 30, 100, 300, 1000)  # for which `Reach` is measured
-LEVELS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # shares of the neighbours
 
 
 @dataclass(frozen=True)
@@ -55,37 +53,6 @@ class Operating:
     factor: int
     recall: float
     microseconds: float
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How many of the nearest lists hold the k′ nearest neighbours of a query, measured.
-
-    Attributes:
-        table: By k′ of `NEIGHBOURS` (those below n): lists that hold each share of `LEVELS` of the outer half.
-    """
-
-    table: tuple[tuple[int, tuple[int, ...]], ...]
-
-    def lists(self, neighbours: int, level: float) -> int:
-        """Lists for so many neighbours at a recall: those of the next number measured, beyond the last in proportion.
-
-        Between two numbers nothing is known: a query's own cluster may end, and what follows lie in many others.
-        """
-        column = min(bisect_left(LEVELS, level), len(LEVELS) - 1)
-        for known, lists in self.table:
-            if neighbours <= known:
-                return lists[column]
-        return math.ceil(lists[column] * neighbours / known)
-
-    def to_json(self) -> list[Any]:
-        """For the manifest."""
-        return [[known, list(lists)] for known, lists in self.table]
-
-    @classmethod
-    def from_json(cls, given: list[Any]) -> Reach:
-        """Back from the manifest."""
-        return cls(tuple((int(known), tuple(int(one) for one in lists)) for known, lists in given))
 
 
 def factories(kind: Kind, n: int, dim: int) -> list[str]:
@@ -156,7 +123,7 @@ def measure(
     if index.kind != "ivf":
         return curve, None
     queries = asked.fewer(REACH_QUERIES).queries
-    return curve, _reach(index, queries, nearest(queries, far)[0])
+    return curve, measured_reach(index, queries, nearest(queries, far)[0])
 
 
 @dataclass(frozen=True)
@@ -284,22 +251,6 @@ def _least_time(point: Operating, points: Sequence[Operating]) -> Operating:
 def _settled(before: Operating, after: Operating) -> bool:
     """Whether more effort did not raise the recall."""
     return after.recall - before.recall < SETTLED
-
-
-def _reach(index: ApproximateIndex, queries: Float32[Array, "m d"], truth: Int64[Array, "m t"]) -> Reach:
-    """At which place in a query's order of lists its neighbours are found."""
-    _, order = index.quantizer.search(prepared(queries, index.metric), index.lists)
-    place = np.empty_like(order)
-    np.put_along_axis(place, order, np.arange(index.lists)[None], axis=1)
-    found = np.take_along_axis(place, index.list_of[truth] % index.lists, axis=1) + 1
-    table = []
-    for known in NEIGHBOURS:
-        upto = min(known, truth.shape[1])
-        outer = found[:, upto // 2 : upto]
-        table.append((upto, tuple(int(np.ceil(q)) for q in np.quantile(outer, LEVELS))))
-        if upto < known:
-            break
-    return Reach(tuple(table))
 
 
 def _grid(index: ApproximateIndex) -> list[tuple[int, int]]:
