@@ -23,6 +23,7 @@ SPARE = 16  # extra candidates: what BLAS rounds can swap near ties
 # queries of 128, and takes eight times as long below.
 BLAS_QUERIES = 16
 ROUNDING = 2.0**-23  # of a float32
+COMPARED = 1 << 20  # distances at a time, where all vectors are compared one by one
 CACHED_FLOATS = 100_000  # gathered at a time: 400 kB are in the second cache when they are compared
 
 
@@ -99,7 +100,7 @@ def scan(
 def _nearest(
     queries: Float32[Array, "m d"], block: Float32[Array, "n d"], k: int, kind: int
 ) -> tuple[Float32[Array, "m c"], Int64[Array, "m c"]]:
-    """The k + SPARE nearest in a block, and FAISS's scores of them.
+    """The k + SPARE nearest in a block, −1 for none, and FAISS's scores of them.
 
     Of one query, and of many, FAISS takes squared distances for |x|² + |q|² − 2xq, which is off by an error that grows
     with the squares, not with the distance: of vectors that lie close together and far from zero nothing is left. So
@@ -107,44 +108,49 @@ def _nearest(
     """
     import faiss
 
-    (m, d), keep = queries.shape, min(k + SPARE, len(block))
-    faiss.cvar.distance_compute_blas_threshold = BLAS_QUERIES * d  # for all threads; they set it alike, or need it not
+    (n, d), keep = block.shape, min(k + SPARE, len(block))
+    if kind == faiss.METRIC_L2 and keep == n:
+        return _compared(queries, block, n)
+    # For all threads. What another sets meanwhile costs time, but changes nothing: no score is trusted that it decides.
+    faiss.cvar.distance_compute_blas_threshold = BLAS_QUERIES * d
     score, found = faiss.knn(queries, block, keep, metric=kind)
-    if kind != faiss.METRIC_L2 or 1 < m < BLAS_QUERIES:
+    if kind != faiss.METRIC_L2:
         return score, found
     last = score[:, -1].copy()
     compare(score, queries, block, found, "l2")
-    if keep == len(block):
-        return score, found
     near, squares = np.partition(score, k - 1, axis=1)[:, k - 1], np.einsum("md,md->m", queries, queries)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 nothing is sure
         unsure = (~(last - near >= _error(squares, near, d))).nonzero()[0]
-    for start in range(0, len(unsure), BLAS_QUERIES - 1):
-        few = unsure[start : start + BLAS_QUERIES - 1]
+    step = max(1, COMPARED // n)
+    for start in range(0, len(unsure), step):
+        few = unsure[start : start + step]
         score[few], found[few] = _compared(queries[few], block, keep)
     return score, found
 
 
 def _error(squares: Any, near: Any, d: int) -> Any:
-    """By how much a squared distance may be off: of sums of d products in lanes of 8.
+    """By how much a squared distance may be off: twice what was measured at most, for sums of d products.
 
     Args:
         squares: |q|².
         near: Squared distance of the farthest vector that counts: none of those is longer than |q| and its root.
         d: Width.
     """
-    return (8 + d / 8) * ROUNDING * (squares + (squares**0.5 + near**0.5) ** 2)
+    return (16 + d / 4) * ROUNDING * (squares + (squares**0.5 + near**0.5) ** 2)
 
 
 def _compared(
     queries: Float32[Array, "m d"], block: Float32[Array, "n d"], keep: int
 ) -> tuple[Float32[Array, "m c"], Int64[Array, "m c"]]:
-    """The nearest of few queries by the squares of differences, as FAISS takes them of two queries at least."""
-    import faiss
-
-    m = len(queries)
-    score, found = faiss.knn(queries if m > 1 else queries.repeat(2, axis=0), block, keep)
-    return score[:m], found[:m]
+    """The nearest of few queries by the squares of differences, of all vectors; what is infinitely far is not found."""
+    m, n = len(queries), len(block)
+    score, found = np.empty((m, n), np.float32), np.arange(n)[None].repeat(m, axis=0)
+    compare(score, queries, block, found, "l2")
+    if keep < n:
+        found = score.argpartition(keep - 1, axis=1)[:, :keep]
+        score = np.take_along_axis(score, found, 1)
+    found[np.isinf(score)] = -1
+    return score, found
 
 
 def scan_once(
@@ -190,12 +196,14 @@ def scan_block(
     pointer, (n, d), keep = faiss.swig_ptr, vectors.shape, min(k + SPARE, len(numbers))
     scores, found = np.empty((1, keep), np.float32), np.empty((1, keep), np.int64)
     nearest(pointer(query), pointer(vectors), d, 1, n, keep, pointer(scores), pointer(found))
-    if metric == "l2" and keep < n:
-        near, last = max(scores.item(k - 1), 0.0), scores.item(-1)
-        if not last - near >= 2 * _error(float(query[0] @ query[0]), near, d):
+    if metric == "l2":
+        near, last = max(scores.item(min(k, keep) - 1), 0.0), scores.item(-1)
+        square = float(np.einsum("md,md->", query, query))
+        sure = found.item(-1) >= 0 if keep == n else last - near >= 2 * _error(square, near, d)
+        if not sure:
             _, found = _compared(query, vectors, keep)
     candidates: Int64[Array, "1 c"] = numbers[found]
-    if found.item(-1) < 0:  # what is infinitely far is not found
+    if found.min() < 0:  # what is infinitely far is not found
         candidates[found < 0] = -1
     return candidates
 

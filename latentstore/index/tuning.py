@@ -33,6 +33,7 @@ TUNING_K = 10
 # neighbours (.949 for .957), so that a fifth of the errors allowed is kept in reserve.
 RESERVE = 0.2
 SURE = 8  # operating points at most that are measured by all queries
+NEARLY = 0.01  # recall that few queries may be off by
 ROUNDING = 1e-6
 SETTLED = 0.0005  # recall that more effort has to bring
 HIGHEST = 0.998  # recall from which on more effort is not tried
@@ -183,16 +184,18 @@ def _curve(
     """All points by few queries; by all of them what every search will take, and what lies between that and too
     little."""
     points, few = dict[tuple[int, int], Operating](), asked.fewer(GRID_QUERIES)
+    wanted = wanted_recall(index.target_recall)
+    highest = max(HIGHEST, wanted)
     for effort, factor in efforts:
-        if any(p.effort <= effort and p.factor <= factor and p.recall > HIGHEST for p in points.values()):
+        if any(p.effort <= effort and p.factor <= factor and p.recall > highest for p in points.values()):
             continue  # more of both takes longer and has nothing to win
         before = [p for p in points.values() if p.factor == factor][-2:]
         if len(before) == 2 and _settled(*before):
             continue  # more lists hold no more of them; more candidates may
         points[effort, factor] = _measured(index, held, few, effort, factor)
-    sure = set[tuple[int, int]]()
+    sure = set(points) if len(few.rows) == len(asked.rows) else set[tuple[int, int]]()
     for _ in range(SURE):
-        following = _next(_by_time([*points.values()]), wanted_recall(index.target_recall), sure)
+        following = _next(_by_time([*points.values()]), wanted, sure)
         if following is None:
             break
         points[following] = _measured(index, held, asked, *following)
@@ -208,11 +211,14 @@ def wanted_recall(asked: float) -> float:
 def _next(points: Sequence[Operating], wanted: float, sure: Container[tuple[int, int]]) -> tuple[int, int] | None:
     """What to measure by all queries next; None when the effort is found.
 
-    That is the one that every search would take; the greatest that does not reach as far; what lies between.
+    That is the one that every search would take; the greatest that does not reach as far; what lies between. Where none
+    reaches as far, those that nearly do: few queries may be wrong.
     """
     chosen = next((point for point in points if point.recall >= wanted), None)
     if chosen is None:
-        return None
+        nearly = [p for p in points if p.recall >= wanted - NEARLY and (p.effort, p.factor) not in sure]
+        best = max(nearly, key=lambda point: point.recall, default=None)
+        return None if best is None else (best.effort, best.factor)
     effort, factor = chosen.effort, chosen.factor
     if (effort, factor) not in sure:
         return effort, factor

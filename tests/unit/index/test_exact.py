@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
@@ -114,3 +115,31 @@ def test_many_copies_of_one_vector_hide_no_other():
         truth = np.sqrt(((queries[:, None].astype(np.float64) - stored) ** 2).sum(axis=2))
         np.testing.assert_allclose(distances, np.sort(truth, axis=1)[:, :30], rtol=1e-4, atol=1e-6)
         assert all(len(set(row)) == 30 for row in found)
+
+
+@pytest.mark.parametrize("m", [1, 5, 16])
+def test_what_was_searched_before_changes_nothing(m):
+    """FAISS chooses its way by a number that is the same for all searches of a process."""
+    generator = np.random.default_rng(0)
+    stored, queries = ((10_000 + generator.normal(size=(n, 128))).astype(np.float32) for n in (1_000, m))
+    numbers = np.arange(1_000)
+    truth = [((stored.astype(np.float64) - query) ** 2).sum(axis=1).argsort()[:10] for query in queries]
+    for threshold in (1, 32, 128_000, 1 << 30):
+        exact_search(stored[:, :2].copy(), queries[:, :2].copy(), 3, "l2")
+        faiss.cvar.distance_compute_blas_threshold = threshold
+        beside = scan_block(stored, queries[:1], numbers, 10, "l2")
+        assert not {*truth[0]} - {*beside[0]}
+        found, _ = exact_search(stored, queries, 10, "l2")
+        assert [{*row} for row in found] == [{*row} for row in truth]
+
+
+@pytest.mark.parametrize("m", [1, 2, 16, 40])
+@pytest.mark.parametrize("n", [5, 300])
+def test_squares_whose_sum_is_beyond_float32(m, n):
+    """Each is finite, and so are the distances."""
+    stored = np.full((n, 4), np.sqrt(0.17 * np.finfo(np.float32).max), np.float32)
+    stored[:, 0] *= 1 - np.arange(n, dtype=np.float32) / 1000
+    found, distances = exact_search(stored, stored[:1].repeat(m, axis=0), 3, "l2")
+    assert found.tolist() == [[0, 1, 2]] * m
+    assert np.isfinite(distances).all()
+    assert {*scan_block(stored, stored[:1], np.arange(n), 3, "l2")[0]} >= {0, 1, 2}
