@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 GROWTH = 0.1  # of an index since its recall was measured, after which it is measured again
 # What may lie beside the index, which a search compares: a tenth of its time among a million rows. Of wide vectors at
 # least so many rows, that not every second append of a hundred extends the index.
-TAIL_FLOATS, TAIL_ROWS = 1 << 18, 300
+TAIL_FLOATS, TAIL_ROWS = 1 << 17, 300
 ADDED = 1 << 16  # rows added at a time
 
 
